@@ -1,0 +1,68 @@
+//! `rdev`: the whole product in one program. `rdev dev` runs everything on one machine; the
+//! services are subcommands, so that it can start them; `rdev shim` is what they start in turn.
+
+mod demo;
+mod dev;
+mod supervise;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rdev_runtime::service;
+use rdev_runtime::telemetry::TelemetryArgs;
+use rdev_shim::Program;
+
+/// The first argument that makes this program the shim: no flag of any other command is parsed.
+const SHIM_ARGUMENT: &str = "shim";
+
+/// Runs shell, git and claude commands in long-lived pods, and keeps what they print.
+#[derive(Debug, Parser)]
+#[command(name = "rdev", version)]
+enum Command {
+    /// Run everything on this machine: servers, services, and directories in place of pods.
+    Dev(dev::Options),
+    /// Run the HTTP API.
+    Gateway(Service<rdev_gateway::Config>),
+    /// Run the service that runs commands.
+    Executor(Box<rdev_executor::config::Config>),
+    /// Run the service that writes the read model.
+    Projector(Service<rdev_projector::Config>),
+}
+
+/// A service's settings, and where it logs.
+#[derive(Debug, clap::Args)]
+struct Service<C: clap::Args> {
+    #[command(flatten)]
+    config: C,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == SHIM_ARGUMENT) {
+        return rdev_shim::main(&Program::current([SHIM_ARGUMENT]), arguments);
+    }
+    match Command::parse() {
+        Command::Dev(options) => {
+            let telemetry = options.telemetry.clone();
+            service::run("rdev dev", &telemetry, |shutdown| {
+                dev::run(options, shutdown)
+            })
+        }
+        Command::Gateway(Service { config, telemetry }) => {
+            service::run("rdev gateway", &telemetry, |shutdown| {
+                rdev_gateway::run(config, shutdown)
+            })
+        }
+        Command::Executor(config) => {
+            rdev_executor::main(*config, Program::current([SHIM_ARGUMENT]))
+        }
+        Command::Projector(Service { config, telemetry }) => {
+            let run = |shutdown| rdev_projector::run(config, shutdown);
+            service::run("rdev projector", &telemetry, run)
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `rdev`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rdev_cli::main()
+}

@@ -1,0 +1,377 @@
+//! Claiming an exec in the log, and only then touching its pod.
+//!
+//! `started` comes before the launch and `resumed` before the follow, so whoever comes later
+//! knows where to look. The claim's own publish is what decides between two executors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{Timestamp, Unit};
+use rdev_bus::LogStream;
+use rdev_bus::append::{Entry, ExecWriter};
+use rdev_contract::envelope::{Body, Message, Recorded};
+use rdev_contract::event::{
+    Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started, Work,
+};
+use rdev_contract::id::{ClaimId, ClaudeSessionId, ExecId};
+use rdev_contract::position::{Offsets, StreamSeq};
+use rdev_contract::subject::Subject;
+use rdev_domain::claude::ClaudeTally;
+use rdev_domain::exec::ExecState;
+use rdev_domain::invocation::{self, Invocation, InvocationContext};
+use rdev_domain::run::{Format, Run};
+use rdev_domain::session::{self, SessionState};
+use rdev_frames::{Overflow, Spec, StopStep};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::drive::{Context, Stop, final_reason};
+use crate::finish;
+use crate::lease::Proof;
+use crate::pod::channel::{Channel, ExecHandle};
+use crate::pod::{PodError, PodRef};
+
+/// Unacknowledged bytes of one exec that may be under way: enough to fill the time of an append,
+/// and all that an exec of `shell` or `git` keeps in this process's memory.
+const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// A line of claude's is held back until it is whole, up to its limit; the rest is as above.
+const CLAUDE_WINDOW_BYTES: u64 = rdev_domain::run::CLAUDE_LINE_MAX_BYTES as u64 + WINDOW_BYTES;
+
+/// What became of a claim.
+pub enum Claim {
+    /// The exec is ours, and followed; its messages are written by the writer.
+    Running(Box<(Running, ExecWriter)>),
+    /// It has been ended; there was nothing to run.
+    Ended,
+}
+
+/// An exec that is ours: its place in the log and in the pod.
+pub struct Running {
+    /// Which exec.
+    pub exec: ExecId,
+    /// Sequence of its command.
+    pub command_seq: StreamSeq,
+    /// The claim.
+    pub claim: ClaimId,
+    /// Makes events of its output.
+    pub run: Run,
+    /// Its events from the pod.
+    pub handle: ExecHandle,
+    /// The container it runs in.
+    pub pod: PodIdentity,
+    /// Its key in the shim.
+    pub key: String,
+    /// Bytes that may be under way.
+    pub window_bytes: u64,
+    /// Up to where its output is in the log.
+    pub to: Offsets,
+}
+
+/// Now, as precise as the log has it.
+#[must_use]
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Microsecond).unwrap_or(now)
+}
+
+/// Writes the end of an exec that is not running here: rejected, or lost.
+pub async fn end_unclaimed(
+    context: &Context,
+    state: &ExecState,
+    end: &Complete,
+) -> Result<Claim, Stop> {
+    let (claim, attempt) = match &state.claim {
+        None => (None, 0),
+        // An end is a claim of its own: it fences whoever still writes.
+        Some(claimed) => (Some(ClaimId::new(Uuid::new_v4())), claimed.attempt + 1),
+    };
+    let writer = writer(context, state, claim, attempt);
+    tracing::info!(stream.id = %state.exec.stream, outcome = end.outcome.name(), reason = end.reason,
+        "exec ended without a process");
+    finish::append_complete(writer, state.next, state.to, end).await?;
+    Ok(Claim::Ended)
+}
+
+/// Claims an exec for the first time and launches its command.
+pub async fn start(
+    context: &Arc<Context>,
+    state: &ExecState,
+    proof: &Proof,
+) -> Result<Claim, Stop> {
+    let facts = context
+        .bus
+        .session_facts(&state.exec.project, state.exec.session)
+        .await?;
+    let facts: Vec<_> = facts.into_iter().map(|fact| fact.value).collect();
+    let rejected = |reason: &str| Complete::without_process(Outcome::Rejected, reason);
+    let Ok(session) = session::fold(&facts) else {
+        return end_unclaimed(context, state, &rejected("the session does not exist")).await;
+    };
+    if session.ended.is_some() {
+        return end_unclaimed(context, state, &rejected("the session has ended")).await;
+    }
+    let (pod, channel) = match reach(context, &pod_ref(context, &session)).await {
+        Ok(reached) => reached,
+        Err(error) => match final_reason(&error) {
+            Some(reason) => return end_unclaimed(context, state, &rejected(&reason)).await,
+            None => return Err(Stop::Passing(error.to_string())),
+        },
+    };
+    let resume_id = invocation::resume_id(&state.command.spec, &session);
+    let invocation = invocation_of(context, state, resume_id);
+    let started = Started {
+        claim: ClaimId::new(Uuid::new_v4()),
+        attempt: 1,
+        executor: context.name.clone(),
+        argv: invocation.argv.clone(),
+        resume_id,
+        pod: pod.clone(),
+        shim: channel.instance().to_owned(),
+    };
+    let mut writer = writer(context, state, Some(started.claim), started.attempt);
+    append_claim(&mut writer, Kind::Started, &started).await?;
+    proof.renew(started.claim);
+    let key = shim_key(&state.exec, state.command_seq);
+    let window_bytes = window(invocation.format);
+    let run = Run::new(invocation.format, state.to, state.next);
+    let spec = spec(context, invocation);
+    let handle = channel
+        .launch(key.clone(), spec, frame_offsets(state.to), window_bytes)
+        .await;
+    let running = Running {
+        exec: state.exec.clone(),
+        command_seq: state.command_seq,
+        claim: started.claim,
+        run,
+        handle,
+        pod,
+        key,
+        window_bytes,
+        to: state.to,
+    };
+    Ok(Claim::Running(Box::new((running, writer))))
+}
+
+/// Takes over an exec that another claim started: the same process goes on.
+pub async fn resume(
+    context: &Arc<Context>,
+    state: &ExecState,
+    proof: &Proof,
+) -> Result<Claim, Stop> {
+    let Some(before) = &state.claim else {
+        return Err(Stop::Passing("there is no claim to resume".to_owned()));
+    };
+    let lost = |reason: &str| Complete::without_process(Outcome::Lost, reason);
+    let channel = match context.channels.get(&before.pod).await {
+        Ok(channel) => channel,
+        Err(error) => match final_reason(&error) {
+            Some(reason) => return end_unclaimed(context, state, &lost(&reason)).await,
+            None => return Err(Stop::Passing(error.to_string())),
+        },
+    };
+    if channel.instance() != before.shim {
+        let reason = "the container was restarted: what ran in it is gone";
+        return end_unclaimed(context, state, &lost(reason)).await;
+    }
+    let claim = ClaimId::new(Uuid::new_v4());
+    let resumed = Resumed {
+        claim,
+        attempt: before.attempt + 1,
+        executor: context.name.clone(),
+        pod: before.pod.clone(),
+        shim: before.shim.clone(),
+        from: ResumedFrom {
+            next: state.next,
+            offsets: state.to,
+        },
+    };
+    let mut writer = writer(context, state, Some(claim), resumed.attempt);
+    append_claim(&mut writer, Kind::Resumed, &resumed).await?;
+    proof.renew(claim);
+    tracing::info!(stream.id = %state.exec.stream, attempt = resumed.attempt, "exec taken over");
+    let resume_id = state.started.as_ref().and_then(|started| started.resume_id);
+    let invocation = invocation_of(context, state, resume_id);
+    let key = shim_key(&state.exec, state.command_seq);
+    let window_bytes = window(invocation.format);
+    let tally = tally_of(context, state, invocation.format).await?;
+    let run = Run::new(invocation.format, state.to, state.next).with_tally(tally);
+    let from = frame_offsets(state.to);
+    let handle = if state.next > rdev_contract::position::EventNo::FIRST {
+        channel.follow(key.clone(), from, window_bytes).await
+    } else {
+        // Nothing was seen of it: the executor before may have ended between claim and launch.
+        let mut spec = spec(context, invocation);
+        if let Some(started) = &state.started {
+            spec.argv.clone_from(&started.argv);
+        }
+        channel.launch(key.clone(), spec, from, window_bytes).await
+    };
+    let running = Running {
+        exec: state.exec.clone(),
+        command_seq: state.command_seq,
+        claim,
+        run,
+        handle,
+        pod: before.pod.clone(),
+        key,
+        window_bytes,
+        to: state.to,
+    };
+    Ok(Claim::Running(Box::new((running, writer))))
+}
+
+async fn reach(context: &Context, pod: &PodRef) -> Result<(PodIdentity, Channel), PodError> {
+    let identity = context.channels.backend().inspect(pod).await?;
+    let channel = context.channels.get(&identity).await?;
+    Ok((identity, channel))
+}
+
+fn pod_ref(context: &Context, session: &SessionState) -> PodRef {
+    let text = |label: &Option<rdev_contract::id::DnsLabel>| {
+        label.as_ref().map(|label| label.as_str().to_owned())
+    };
+    PodRef {
+        project: session.project.as_str().to_owned(),
+        namespace: text(&session.created.namespace)
+            .unwrap_or_else(|| context.config.namespace.clone()),
+        name: session.created.pod.as_str().to_owned(),
+        container: text(&session.created.container).unwrap_or_default(),
+    }
+}
+
+fn writer(
+    context: &Context,
+    state: &ExecState,
+    claim: Option<ClaimId>,
+    attempt: u32,
+) -> ExecWriter {
+    let tail = Recorded {
+        sequence: state.tail,
+        value: state.chain.clone(),
+    };
+    ExecWriter::new(
+        context.bus.clone(),
+        state.exec.clone(),
+        claim,
+        attempt,
+        tail,
+    )
+}
+
+async fn append_claim<T: Serialize>(
+    writer: &mut ExecWriter,
+    kind: Kind,
+    fact: &T,
+) -> Result<(), Stop> {
+    let data =
+        serde_json::value::to_raw_value(fact).map_err(|error| Stop::Passing(error.to_string()))?;
+    let entry = Entry {
+        kind,
+        first: None,
+        to: None,
+        body: Body::Data(&data),
+    };
+    writer.append(entry, now()).await?;
+    Ok(())
+}
+
+fn invocation_of(
+    context: &Context,
+    state: &ExecState,
+    resume_id: Option<ClaudeSessionId>,
+) -> Invocation {
+    let invocation = InvocationContext {
+        claude_bin: context.config.claude_bin.clone(),
+        home: None,
+        session: state.exec.session,
+        stream: state.exec.stream.clone(),
+        command_seq: state.command_seq,
+        resume_id,
+    };
+    invocation::invocation(&state.command.spec, &invocation)
+}
+
+fn spec(context: &Context, invocation: Invocation) -> Spec {
+    let milliseconds =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let env: BTreeMap<String, String> = invocation.env;
+    Spec {
+        env,
+        cwd: invocation.cwd,
+        stdin: invocation.stdin.into(),
+        merge: invocation.merge,
+        timeout_ms: Some(milliseconds(invocation.timeout)),
+        stop: invocation
+            .stop
+            .iter()
+            .map(|step| StopStep {
+                signal: step.signal,
+                wait_ms: milliseconds(step.wait),
+            })
+            .collect(),
+        overflow: if invocation.held_back {
+            Overflow::Backpressure
+        } else {
+            Overflow::Terminate
+        },
+        journal_max_bytes: context.config.journal_max,
+        ..Spec::new(invocation.argv)
+    }
+}
+
+/// Names the exec in the shim: a repeat of its command is the same, another command is not.
+fn shim_key(exec: &ExecId, command_seq: StreamSeq) -> String {
+    format!(
+        "{}.{}.{}.{command_seq}",
+        exec.project, exec.session, exec.stream
+    )
+}
+
+const fn window(format: Format) -> u64 {
+    match format {
+        Format::Lines { .. } => WINDOW_BYTES,
+        Format::Claude => CLAUDE_WINDOW_BYTES,
+    }
+}
+
+/// The same numbers in the shim's language.
+#[must_use]
+pub const fn frame_offsets(offsets: Offsets) -> rdev_frames::Offsets {
+    rdev_frames::Offsets {
+        stdout: offsets.stdout,
+        stderr: offsets.stderr,
+    }
+}
+
+/// What claude has said up to the take-over: its session id and results are in there.
+async fn tally_of(
+    context: &Context,
+    state: &ExecState,
+    format: Format,
+) -> Result<ClaudeTally, Stop> {
+    let mut tally = ClaudeTally::default();
+    if format != Format::Claude || !matches!(state.command.spec.work, Work::Claude { .. }) {
+        return Ok(tally);
+    }
+    let filter = Subject::exec(&state.exec, Kind::Claude).into();
+    let Some(last) = context.bus.last_at_leader(LogStream::Exec, &filter).await? else {
+        return Ok(tally);
+    };
+    let mut after = state.command_seq;
+    while after < last.sequence {
+        let page = context
+            .bus
+            .read_page(LogStream::Exec, &filter, after)
+            .await?;
+        for Recorded { sequence, value } in &page.messages {
+            let message = Message::decode(&value.payload)
+                .map_err(|error| Stop::Passing(error.to_string()))?;
+            tally.observe_events(&message.events);
+            after = *sequence;
+        }
+        if page.messages.is_empty() {
+            return Err(Stop::Passing("a replica lags behind the log".to_owned()));
+        }
+    }
+    Ok(tally)
+}

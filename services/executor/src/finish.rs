@@ -1,0 +1,107 @@
+//! The end of an exec: the claude session is linked, `complete` is appended, the shim may forget.
+
+use std::sync::Arc;
+
+use rdev_bus::append::{Entry, ExecWriter};
+use rdev_contract::envelope::{Body, PAYLOAD_VERSION};
+use rdev_contract::event::{Complete, Event, EventBatch, Kind, PodIdentity};
+use rdev_contract::id::{ClaudeSessionId, ExecId};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
+use rdev_contract::session::{Linked, SessionFact, SessionMessage};
+
+use crate::claim::now;
+use crate::drive::{Context, Stop};
+
+/// An exec of which everything but its end is in the log.
+pub struct Ended {
+    /// Which exec.
+    pub exec: ExecId,
+    /// Sequence of its command.
+    pub command_seq: StreamSeq,
+    /// Writes its last message.
+    pub writer: ExecWriter,
+    /// The number of `complete`.
+    pub next: EventNo,
+    /// All of its output.
+    pub to: Offsets,
+    /// The end.
+    pub complete: Complete,
+    /// The container it ran in.
+    pub pod: PodIdentity,
+    /// Its key in the shim.
+    pub key: String,
+}
+
+/// Ends the exec.
+///
+/// # Errors
+/// [`Stop`] when the exec is another's by now, or the session cannot be linked for the moment.
+pub async fn run(context: &Arc<Context>, ended: Ended) -> Result<(), Stop> {
+    link(context, &ended).await?;
+    tracing::info!(
+        stream.id = %ended.exec.stream,
+        outcome = ended.complete.outcome.name(),
+        exit_code = ended.complete.exit_code,
+        duration_ms = ended.complete.duration_ms,
+        "exec complete"
+    );
+    append_complete(ended.writer, ended.next, ended.to, &ended.complete).await?;
+    // Only a channel that is open anyway: a journal that stays costs a little disk, no more.
+    if let Ok(channel) = context.channels.get(&ended.pod).await {
+        channel.collect(ended.key).await;
+    }
+    Ok(())
+}
+
+/// Appends `complete` as the exec's last event.
+///
+/// # Errors
+/// [`Stop`] when the log has gone on without this writer.
+pub async fn append_complete(
+    mut writer: ExecWriter,
+    number: EventNo,
+    to: Offsets,
+    complete: &Complete,
+) -> Result<(), Stop> {
+    let mut events = EventBatch::default();
+    events
+        .push(&Event::Complete(complete))
+        .map_err(|error| Stop::Passing(error.to_string()))?;
+    let entry = Entry {
+        kind: Kind::Complete,
+        first: Some(number),
+        to: Some(to),
+        body: Body::Events(&events),
+    };
+    writer.append(entry, now()).await?;
+    Ok(())
+}
+
+/// What the next exec of the session continues with. A newer command's link is left alone.
+async fn link(context: &Context, ended: &Ended) -> Result<(), Stop> {
+    let Ok(claude_session_id) = ended.complete.claude_session_id.parse::<ClaudeSessionId>() else {
+        return Ok(());
+    };
+    let linked = Linked {
+        claude_session_id,
+        conversation_id: ended.exec.session.conversation(),
+        stream: ended.exec.stream.clone(),
+        command_seq: ended.command_seq,
+    };
+    let message = SessionMessage {
+        v: PAYLOAD_VERSION,
+        project: ended.exec.project.clone(),
+        session: ended.exec.session,
+        at: now(),
+        fact: SessionFact::Linked(linked),
+    };
+    let is_newer = |found: &SessionFact| match found {
+        SessionFact::Linked(found) => found.command_seq > ended.command_seq,
+        SessionFact::Created(_) | SessionFact::Ended(_) => false,
+    };
+    context
+        .bus
+        .replace_session_fact(&message, is_newer)
+        .await
+        .map_err(|error| Stop::Passing(error.to_string()))
+}

@@ -1,0 +1,183 @@
+//! The executor: takes commands from the log, runs them in pods, writes what they print.
+//!
+//! The stations are the files: [`intake`] (an offered command and a free slot), [`drive`] (what is
+//! to be done with it), [`claim`] (the log says whose it is), [`pump`] (frames to events to the
+//! log), [`finish`] (its end), beside [`lease`] (it is still ours) and [`pod`] (the way into pods).
+//!
+//! Invariant: every state that matters is in the log or in the pod. An executor can be killed at
+//! any moment.
+
+pub mod claim;
+pub mod config;
+pub mod drive;
+pub mod finish;
+pub mod intake;
+pub mod lease;
+pub mod pod;
+pub mod pump;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdev_bus::{Bus, ConnectError};
+use rdev_runtime::Shutdown;
+use rdev_runtime::health::{self, Readiness};
+use rdev_shim::Program;
+
+use crate::config::{BackendKind, Config};
+use crate::drive::Context;
+use crate::pod::Backend;
+use crate::pod::channel::Channels;
+use crate::pod::local::LocalBackend;
+
+/// Between two tries to reach the log at the start.
+const START_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The whole program: a probe of a running executor, or the executor. `shim` is how this program
+/// is executed again as the shim.
+#[must_use]
+pub fn main(config: Config, shim: Program) -> ExitCode {
+    let telemetry = config.telemetry.clone();
+    rdev_runtime::service::run("rdev-executor", &telemetry, |shutdown| async move {
+        if config.check_health {
+            return health::check_self(config.health.health_listen)
+                .await
+                .map_err(ExecutorError::Health);
+        }
+        run(config, shim, shutdown).await
+    })
+}
+
+/// Why the executor cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    /// The log cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The log is not as it should be.
+    #[error(transparent)]
+    Topology(#[from] rdev_bus::topology::TopologyError),
+    /// The backend cannot be used.
+    #[error("{0}")]
+    Backend(String),
+    /// Probes cannot be answered.
+    #[error("RDEV_HEALTH_LISTEN: {0}")]
+    Health(std::io::Error),
+}
+
+/// Runs until shutdown; then hands over what it works on. `shim` is how this program is executed
+/// again as the shim.
+///
+/// # Errors
+/// See [`ExecutorError`]: settings or surroundings that no retry can heal.
+pub async fn run(config: Config, shim: Program, shutdown: Shutdown) -> Result<(), ExecutorError> {
+    let readiness = Readiness::new();
+    let probes = serve_probes(config.health.health_listen, readiness.clone());
+    let work = work(config, shim, readiness, shutdown);
+    tokio::select! {
+        result = probes => result,
+        result = work => result,
+    }
+}
+
+async fn serve_probes(
+    address: Option<std::net::SocketAddr>,
+    readiness: Readiness,
+) -> Result<(), ExecutorError> {
+    match address {
+        Some(address) => health::serve(address, readiness)
+            .await
+            .map_err(ExecutorError::Health),
+        None => std::future::pending().await,
+    }
+}
+
+async fn work(
+    config: Config,
+    shim: Program,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> Result<(), ExecutorError> {
+    let backend = Arc::new(backend(&config, shim).await?);
+    let name = executor_name();
+    let Some(bus) = connect(&config, &name, &shutdown).await? else {
+        return Ok(());
+    };
+    let queue = loop {
+        match bus.commands().await {
+            Ok(queue) => break queue,
+            Err(error) => tracing::warn!(%error, "the work queue cannot be reached"),
+        }
+        tokio::time::sleep(START_RETRY_DELAY).await;
+    };
+    readiness.set(true);
+    tracing::info!(
+        executor = name,
+        slots = config.executor_slots,
+        "executor is ready"
+    );
+    let slots = config.executor_slots;
+    let channels = Channels::new(backend);
+    let context = Arc::new(Context {
+        bus: bus.clone(),
+        channels,
+        config,
+        name,
+        shutdown: shutdown.clone(),
+    });
+    intake::run(context, queue, slots, shutdown).await;
+    bus.flush().await;
+    Ok(())
+}
+
+/// Waits for the log to be there; none when the process is to end before that.
+async fn connect(
+    config: &Config,
+    name: &str,
+    shutdown: &Shutdown,
+) -> Result<Option<Bus>, ExecutorError> {
+    loop {
+        match Bus::connect(config.bus.clone(), name).await {
+            Ok(bus) => {
+                bus.ensure_topology().await?;
+                return Ok(Some(bus));
+            }
+            Err(error @ ConnectError::Unreachable { .. }) => {
+                tracing::warn!(%error, "waiting for the log");
+            }
+            Err(error @ ConnectError::Unsuitable(_)) => return Err(error.into()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(START_RETRY_DELAY) => {}
+            () = shutdown.requested() => return Ok(None),
+        }
+    }
+}
+
+async fn backend(config: &Config, shim: Program) -> Result<Backend, ExecutorError> {
+    match config.backend {
+        BackendKind::Local => {
+            tracing::warn!(
+                root = %config.local_root.display(),
+                "the local backend isolates nothing: commands run as this user on this machine"
+            );
+            let root = std::path::absolute(&config.local_root)
+                .map_err(|error| ExecutorError::Backend(format!("RDEV_LOCAL_ROOT: {error}")))?;
+            let local = LocalBackend::new(root, shim);
+            Ok(Backend::Local(local))
+        }
+        BackendKind::Kube => {
+            let kube = pod::kube::KubeBackend::from_config(config)
+                .await
+                .map_err(|error| ExecutorError::Backend(error.to_string()))?;
+            Ok(Backend::Kube(kube))
+        }
+    }
+}
+
+/// Unique among the executors of a cluster, and readable.
+fn executor_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}

@@ -1,0 +1,214 @@
+//! One connection to the shim of one container, shared by all execs that run there.
+//!
+//! Many execs are multiplexed by tag. A slow exec does not hold up the others: the shim sends at
+//! most a window of bytes beyond what was acknowledged for each, so what waits here for one exec
+//! is bounded by its window; a shim that sends more is cut off, because nothing in a pod is
+//! trusted. When the connection is lost every exec on it is told; it opens another one through
+//! [`Channels`] and follows from its own offsets.
+
+mod connection;
+mod pool;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rdev_frames::{
+    Acknowledged, Chunk, End, Offsets, PROTOCOL_VERSION, RefusalCode, Request, Spec, Tag,
+};
+use tokio::sync::mpsc;
+
+pub use pool::Channels;
+use routes::Shared;
+
+use super::{PodError, Transport};
+
+/// What happens to an exec on its channel.
+#[derive(Debug)]
+pub enum ExecEvent {
+    /// The claim in the pod is ours or was there; output follows.
+    Accepted {
+        /// It was there.
+        existing: bool,
+        /// What any executor acknowledged before.
+        acknowledged: Acknowledged,
+    },
+    /// The command printed.
+    Output(Chunk),
+    /// The command ended, and everything it printed has been sent.
+    End(Box<End>),
+    /// The shim will not launch or follow.
+    Refused {
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why, for people.
+        message: String,
+    },
+    /// Nobody knows how the command ended.
+    Lost(String),
+    /// The connection is gone; the command goes on.
+    Disconnected(String),
+}
+
+/// An open connection to the shim of one container.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    shared: Arc<Shared>,
+    instance: Arc<str>,
+}
+
+impl Channel {
+    /// Takes the hello of a fresh connection and serves it from then on.
+    ///
+    /// # Errors
+    /// [`PodError::Unavailable`] when no shim answers, [`PodError::NoShim`] when it speaks another
+    /// language.
+    pub async fn start(mut transport: Transport) -> Result<Self, PodError> {
+        let mut buffer = BytesMut::new();
+        let hello = connection::hello(&mut transport, &mut buffer).await?;
+        if hello.protocol != PROTOCOL_VERSION {
+            return Err(PodError::NoShim(format!(
+                "the shim in the container speaks version {} of the protocol, this executor {PROTOCOL_VERSION}: \
+                 put the shim of this release into the image, or remove it so that it is uploaded",
+                hello.protocol
+            )));
+        }
+        let (requests, outgoing) = mpsc::channel(routes::REQUESTS_MAX);
+        let shared = Arc::new(Shared::new(requests));
+        tokio::spawn(connection::serve(
+            Arc::clone(&shared),
+            transport,
+            buffer,
+            outgoing,
+        ));
+        Ok(Self {
+            shared,
+            instance: hello.instance.into(),
+        })
+    }
+
+    /// The nonce of the shim instance: it lives as long as the container.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Launches the command of `key`, or follows it if it was launched before.
+    pub async fn launch(
+        &self,
+        key: String,
+        spec: Spec,
+        from: Offsets,
+        window_bytes: u64,
+    ) -> ExecHandle {
+        let instance = self.instance.to_string();
+        let spec = Box::new(spec);
+        let request = |tag| Request::Launch {
+            tag,
+            key,
+            instance,
+            spec,
+            from,
+            window_bytes,
+        };
+        self.begin(from, window_bytes, request).await
+    }
+
+    /// Follows the command of `key`; never launches it.
+    pub async fn follow(&self, key: String, from: Offsets, window_bytes: u64) -> ExecHandle {
+        let instance = self.instance.to_string();
+        let request = |tag| Request::Follow {
+            tag,
+            key,
+            instance,
+            from,
+            window_bytes,
+        };
+        self.begin(from, window_bytes, request).await
+    }
+
+    /// Lets the shim forget a finished exec. Not answered to: if it is lost, the journal stays
+    /// until the container ends.
+    pub async fn collect(&self, key: String) {
+        if !self.shared.ask(Request::Collect { key }).await {
+            tracing::debug!("the channel closed before a finished exec could be collected");
+        }
+    }
+
+    async fn begin(
+        &self,
+        from: Offsets,
+        window_bytes: u64,
+        request: impl FnOnce(Tag) -> Request,
+    ) -> ExecHandle {
+        // Unbounded in number, bounded in bytes by the window.
+        let (sender, events) = mpsc::unbounded_channel();
+        let tag = self.shared.add(sender, from, window_bytes);
+        // When the channel is closed, `add` has told the handle so.
+        self.shared.ask(request(tag)).await;
+        ExecHandle {
+            tag,
+            shared: Arc::clone(&self.shared),
+            events,
+        }
+    }
+}
+
+/// One exec on a channel. Dropping it stops the events, never the command.
+#[derive(Debug)]
+pub struct ExecHandle {
+    tag: Tag,
+    shared: Arc<Shared>,
+    events: mpsc::UnboundedReceiver<ExecEvent>,
+}
+
+impl ExecHandle {
+    /// The next event. May be dropped and called again.
+    pub async fn next(&mut self) -> ExecEvent {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => ExecEvent::Disconnected("the channel is closed".to_owned()),
+        }
+    }
+
+    /// Tells the shim what the log holds: it may send as much more, and free its journal.
+    pub async fn acknowledge(&self, acknowledged: Acknowledged) {
+        let tag = self.tag;
+        self.shared.widen(tag, acknowledged.offsets);
+        self.ask(Request::Acknowledge { tag, acknowledged }).await;
+    }
+
+    /// Sends a signal to every process of the exec. An order at or below the highest one that the
+    /// shim has applied is not applied again, so it may be sent again after a reconnect.
+    pub async fn signal(&self, control_seq: u64, signal: i32) {
+        self.ask(Request::Signal {
+            tag: self.tag,
+            control_seq,
+            signal,
+        })
+        .await;
+    }
+
+    /// Ends the exec by the steps of its spec. May be sent again, as [`ExecHandle::signal`].
+    pub async fn cancel(&self, control_seq: u64) {
+        self.ask(Request::Cancel {
+            tag: self.tag,
+            control_seq,
+        })
+        .await;
+    }
+
+    /// When the channel is closed, the events say so.
+    async fn ask(&self, request: Request) {
+        self.shared.ask(request).await;
+    }
+}
+
+impl Drop for ExecHandle {
+    fn drop(&mut self) {
+        // A courtesy to the shim, which otherwise sends at most one more window.
+        self.shared.remove(self.tag);
+    }
+}

@@ -1,0 +1,160 @@
+//! Pods that are directories of this machine: for one machine, demos and tests. It isolates
+//! nothing; commands run as the user of the executor.
+//!
+//! The same shim and the same channel as in a real pod: the running program executes itself
+//! again as `shim serve`, in the pod's directory. Nothing of ours is put into that directory, so
+//! that a command finds it empty (`git clone URL .` wants that).
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::UNIX_EPOCH;
+
+use rdev_contract::id::{PodName, ProjectId};
+use rdev_shim::{Program, STATE_DIRECTORY_VARIABLE};
+use tokio::fs;
+use tokio::process::Command;
+
+use super::{PodError, PodIdentity, PodRef, Transport};
+
+/// Where the shims keep their journals, beside the projects (no project begins with a dot).
+const SHIM_DIR: &str = ".shim";
+/// What a container is called where there are none.
+const CONTAINER: &str = "local";
+/// Settings of rdev itself, addresses and passwords among them, are no business of a command.
+const OWN_SETTINGS: [&str; 2] = ["RDEV_", "OTEL_"];
+
+/// Runs commands in directories below a root.
+#[derive(Debug, Clone)]
+pub struct LocalBackend {
+    root: PathBuf,
+    shim: Program,
+}
+
+impl LocalBackend {
+    /// Pods below `root`; `shim` is how this program is executed again as the shim.
+    #[must_use]
+    pub fn new(root: PathBuf, shim: Program) -> Self {
+        // The shim runs in another directory, where a relative path would lead elsewhere.
+        let root = std::path::absolute(&root).unwrap_or(root);
+        Self { root, shim }
+    }
+
+    /// Who the pod is now. A directory that is missing is made.
+    ///
+    /// # Errors
+    /// [`PodError::Refused`] for names that are none, [`PodError::Unavailable`] when the disk
+    /// refuses.
+    pub async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError> {
+        let directory = self.directory(&pod.project, &pod.name)?;
+        let uid = async {
+            fs::create_dir_all(&directory).await?;
+            uid_of(&directory).await
+        };
+        let uid = uid.await.map_err(|error| unavailable(&directory, &error))?;
+        let container = if pod.container.is_empty() {
+            CONTAINER.to_owned()
+        } else {
+            pod.container.clone()
+        };
+        Ok(PodIdentity {
+            // The directory has no namespace; its project is what leads back to it.
+            namespace: pod.project.clone(),
+            name: pod.name.clone(),
+            container_id: uid.clone(),
+            uid,
+            container,
+            restarts: 0,
+        })
+    }
+
+    /// Starts `shim serve` in the pod's directory.
+    ///
+    /// # Errors
+    /// [`PodError::Replaced`] when the directory is another one by now,
+    /// [`PodError::Unavailable`] when the shim cannot be started.
+    pub async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
+        let directory = self.directory(&pod.namespace, &pod.name)?;
+        match uid_of(&directory).await {
+            Ok(uid) if uid == pod.uid => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unavailable(&directory, &error));
+            }
+            Ok(_) | Err(_) => {
+                let message = format!("{} was deleted", directory.display());
+                return Err(PodError::Replaced(message));
+            }
+        }
+        let mut child = self
+            .serve_in(&directory, &pod.uid)
+            .spawn()
+            .map_err(|error| unavailable(&directory, &error))?;
+        let (Some(writer), Some(reader)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(PodError::Unavailable("the shim has no pipes".to_owned()));
+        };
+        let ended = Box::pin(async move {
+            match child.wait().await {
+                Ok(status) => format!("the shim ended: {status}"),
+                Err(error) => format!("the shim is lost: {error}"),
+            }
+        });
+        Ok(Transport {
+            reader: Box::new(reader),
+            writer: Box::new(writer),
+            ended,
+        })
+    }
+
+    fn serve_in(&self, directory: &Path, uid: &str) -> Command {
+        let mut command = Command::from(self.shim.command("serve"));
+        command
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            // A terminal's Ctrl-C is for the executor, which then closes the channel.
+            .process_group(0)
+            // Only the channel: supervisors are detached from it.
+            .kill_on_drop(true);
+        for (name, _) in std::env::vars_os() {
+            let own = |name: &str| OWN_SETTINGS.iter().any(|own| name.starts_with(own));
+            if name.to_str().is_some_and(own) {
+                command.env_remove(name);
+            }
+        }
+        let state = self.root.join(SHIM_DIR).join(uid);
+        command.env(STATE_DIRECTORY_VARIABLE, state);
+        command
+    }
+
+    /// Both names are ids by now; a path is made of them only if they still are.
+    fn directory(&self, project: &str, pod: &str) -> Result<PathBuf, PodError> {
+        let refused = |error: rdev_contract::id::InvalidId| PodError::Refused(error.to_string());
+        let project: ProjectId = project.parse().map_err(refused)?;
+        let pod: PodName = pod.parse().map_err(refused)?;
+        Ok(self.root.join(project.as_str()).join(pod.as_str()))
+    }
+}
+
+/// Which directory it is, beyond its name: one that was deleted and made again is another pod. Where
+/// the file system does not tell when it was made, only its place on the disk can be compared.
+async fn uid_of(directory: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(directory).await?;
+    let born = born_nanos(&metadata).unwrap_or_default();
+    Ok(format!(
+        "{:x}-{:x}-{born:x}",
+        metadata.dev(),
+        metadata.ino()
+    ))
+}
+
+fn born_nanos(metadata: &Metadata) -> Option<u128> {
+    let created = metadata.created().ok()?;
+    Some(created.duration_since(UNIX_EPOCH).ok()?.as_nanos())
+}
+
+fn unavailable(directory: &Path, error: &io::Error) -> PodError {
+    PodError::Unavailable(format!("{}: {error}", directory.display()))
+}

@@ -1,0 +1,105 @@
+//! Where commands run: pods, and the way into them.
+//!
+//! The runner asks a [`Backend`] who a pod is now and for a connection to the shim in it; everything
+//! above the connection ([`channel`]) is the same for every backend. Invariant: a connection carries
+//! nothing that matters. Losing it loses nothing, and how it ended decides nothing; only the frames
+//! that came through it do.
+
+pub mod channel;
+pub mod kube;
+pub mod local;
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use rdev_contract::event::PodIdentity;
+
+/// A pod as a session names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PodRef {
+    /// The project that the session belongs to; the pod must carry its label.
+    pub project: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The container; empty for the only or default one.
+    pub container: String,
+}
+
+/// Why there is no way into a pod. The texts are for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PodError {
+    /// There is no such pod.
+    #[error("{0}")]
+    NotFound(String),
+    /// It may not be used: wrong label, forbidden, no such container. Trying again will not help.
+    #[error("{0}")]
+    Refused(String),
+    /// It is there but does not run (yet, or any more).
+    #[error("{0}")]
+    NotRunning(String),
+    /// The pod or container of this name is another one now.
+    #[error("{0}")]
+    Replaced(String),
+    /// The shim is not in the container and cannot be put there; the text says what to do.
+    #[error("{0}")]
+    NoShim(String),
+    /// It could not be reached; trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A byte connection to one `rdev-shim serve`.
+pub struct Transport {
+    /// What the shim writes.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// What the shim reads.
+    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Why the connection ended, once it has. For logs only; it decides nothing. Dropping it ends
+    /// the connection.
+    pub ended: BoxFuture<'static, String>,
+}
+
+/// What runs commands.
+pub enum Backend {
+    /// Directories on this machine.
+    Local(local::LocalBackend),
+    /// Pods of a Kubernetes cluster.
+    Kube(kube::KubeBackend),
+}
+
+impl Backend {
+    /// Who the pod is now.
+    ///
+    /// # Errors
+    /// [`PodError`], with a text that says what to do.
+    pub async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError> {
+        match self {
+            Self::Local(local) => local.inspect(pod).await,
+            Self::Kube(kube) => kube.inspect(pod).await,
+        }
+    }
+
+    /// A new connection to `rdev-shim serve` in exactly this pod and container; the shim is put
+    /// there when it is missing.
+    ///
+    /// # Errors
+    /// [`PodError::Replaced`] when the pod or container is another one by now, else as
+    /// [`Backend::inspect`].
+    pub async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
+        match self {
+            Self::Local(local) => local.open(pod).await,
+            Self::Kube(kube) => kube.open(pod).await,
+        }
+    }
+
+    /// Waits until this very container is gone or another one, and says why in words.
+    pub async fn replaced(&self, pod: &PodIdentity) -> String {
+        match self {
+            // A directory goes when somebody deletes it; the next connection notices.
+            Self::Local(_) => std::future::pending().await,
+            Self::Kube(kube) => kube.replaced(pod).await,
+        }
+    }
+}

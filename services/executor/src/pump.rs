@@ -1,0 +1,340 @@
+//! From the pod to the log: frames become events, events become batches, and one batch at a time
+//! is appended while the next one gathers (group commit).
+//!
+//! Invariant: nothing is acknowledged to the shim before it is in the log, so whatever is lost
+//! between here and there is still in the journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rdev_bus::append::{AppendError, Entry, ExecWriter};
+use rdev_contract::envelope::Body;
+use rdev_contract::event::{Complete, Outcome, OutputStream};
+use rdev_contract::position::{EventNo, Offsets};
+use rdev_domain::run::{Batch, Exit, ProcessEnd};
+use rdev_frames::{Acknowledged, Chunk, End, RefusalCode, Stream};
+use tokio::time::Instant;
+
+use crate::claim::{Running, frame_offsets, now};
+use crate::drive::{Context, Stop, final_reason};
+use crate::finish::Ended;
+use crate::lease::Proof;
+use crate::pod::PodError;
+use crate::pod::channel::ExecEvent;
+
+/// Encoded events that may wait for the log before the pod is asked to wait as well.
+const PENDING_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// What a container printed before it ended arrives within this, or not at all.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries to reach the pod again; doubles up to the maximum.
+const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(50);
+const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// An append under way; it gives the writer back.
+type Append = BoxFuture<'static, (ExecWriter, Result<(), AppendError>)>;
+
+/// How the output of a command came to its end.
+enum Last {
+    Ended(Box<End>),
+    Without(Complete),
+}
+
+struct Pump<'a> {
+    running: Running,
+    /// Taken while an append is under way.
+    writer: Option<ExecWriter>,
+    /// What the append under way will have put into the log.
+    appending: Option<(Append, EventNo, Offsets)>,
+    last: Option<Last>,
+    /// Resolves when the container is gone.
+    replaced: BoxFuture<'static, String>,
+    /// Why it is gone, and how long its last words are waited for.
+    gone: Option<(String, Instant)>,
+    began: Instant,
+    proof: &'a Proof,
+}
+
+/// Follows the command until everything it printed is in the log and its end is known.
+///
+/// # Errors
+/// [`Stop`] when the exec is another's by now, or the pod cannot be reached for the moment.
+pub async fn run(
+    context: &Arc<Context>,
+    running: Running,
+    writer: ExecWriter,
+    proof: &Proof,
+) -> Result<Ended, Stop> {
+    let (watching, pod) = (Arc::clone(context), running.pod.clone());
+    let mut pump = Pump {
+        running,
+        writer: Some(writer),
+        appending: None,
+        last: None,
+        replaced: async move { watching.channels.backend().replaced(&pod).await }.boxed(),
+        gone: None,
+        began: Instant::now(),
+        proof,
+    };
+    loop {
+        pump.append_next();
+        if pump.appending.is_none() && pump.last.is_some() {
+            return pump.ended();
+        }
+        pump.step(context).await?;
+    }
+}
+
+impl Pump<'_> {
+    /// Waits for the next thing that happens, and deals with it.
+    async fn step(&mut self, context: &Arc<Context>) -> Result<(), Stop> {
+        let run = &self.running.run;
+        let may_read = self.last.is_none() && run.pending_bytes() < PENDING_MAX_BYTES;
+        let partial_due = run.partial_due().map(|due| self.began + due);
+        let given_up = self.gone.as_ref().map(|(_, until)| *until);
+        tokio::select! {
+            biased;
+            (writer, result) = appended(&mut self.appending) => {
+                result?;
+                self.appended(writer).await;
+            }
+            () = sleep_until(partial_due) => {
+                self.running.run.flush_partials(self.began.elapsed());
+            }
+            event = self.running.handle.next(), if may_read => {
+                self.take(context, event).await?;
+            }
+            reason = &mut self.replaced, if self.gone.is_none() => {
+                self.gone = Some((reason, Instant::now() + LAST_WORDS_TIMEOUT));
+            }
+            () = sleep_until(given_up), if self.last.is_none() => self.give_up(),
+        }
+        Ok(())
+    }
+
+    fn append_next(&mut self) {
+        if self.writer.is_none() {
+            return;
+        }
+        let Some(batch) = self.running.run.take_batch() else {
+            return;
+        };
+        if let Some(writer) = self.writer.take() {
+            let (next, to) = (batch.next, batch.to);
+            self.appending = Some((append(writer, batch).boxed(), next, to));
+        }
+    }
+
+    async fn appended(&mut self, writer: ExecWriter) {
+        self.writer = Some(writer);
+        let Some((_, next, to)) = self.appending.take() else {
+            return;
+        };
+        self.running.to = to;
+        self.proof.renew(self.running.claim);
+        // Begins before the acknowledgement is sent: the log is the slower of the two.
+        self.append_next();
+        self.running
+            .handle
+            .acknowledge(acknowledged(next, to))
+            .await;
+    }
+
+    async fn take(&mut self, context: &Arc<Context>, event: ExecEvent) -> Result<(), Stop> {
+        match event {
+            ExecEvent::Accepted { .. } => {}
+            ExecEvent::Output(chunk) => self.feed(&chunk)?,
+            ExecEvent::End(end) => {
+                self.check_end(&end)?;
+                self.running.run.finish();
+                self.last = Some(Last::Ended(end));
+            }
+            ExecEvent::Refused {
+                code: RefusalCode::Failed,
+                message,
+            } => {
+                return Err(Stop::Passing(message));
+            }
+            ExecEvent::Refused { code, message } => {
+                tracing::warn!(?code, message, "the shim refused");
+                self.lose(message);
+            }
+            ExecEvent::Lost(reason) => self.lose(reason),
+            ExecEvent::Disconnected(reason) => self.reconnect(context, &reason).await?,
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, chunk: &Chunk) -> Result<(), Stop> {
+        let stream = match chunk.stream {
+            Stream::Stdout => OutputStream::Stdout,
+            Stream::Stderr => OutputStream::Stderr,
+        };
+        let now = self.began.elapsed();
+        // A hole cannot be healed here; the next claim reads the journal from the log's offsets.
+        self.running
+            .run
+            .feed(stream, chunk.offset, &chunk.bytes, now)
+            .map_err(|error| Stop::Passing(error.to_string()))
+    }
+
+    /// Only frames decide, and they must add up.
+    fn check_end(&self, end: &End) -> Result<(), Stop> {
+        let received = self.running.run.received();
+        if (received.stdout, received.stderr) == (end.stdout_bytes, end.stderr_bytes) {
+            return Ok(());
+        }
+        Err(Stop::Passing(format!(
+            "the command ended after {} and {} bytes, but {} and {} have come",
+            end.stdout_bytes, end.stderr_bytes, received.stdout, received.stderr
+        )))
+    }
+
+    fn lose(&mut self, reason: String) {
+        self.running.run.finish();
+        self.last = Some(Last::Without(Complete::without_process(
+            Outcome::Lost,
+            reason,
+        )));
+    }
+
+    /// The container is gone and has said nothing more.
+    fn give_up(&mut self) {
+        if let Some((reason, _)) = &self.gone {
+            self.lose(reason.clone());
+        }
+    }
+
+    /// The connection is gone, the command is not: follow it over another one.
+    async fn reconnect(&mut self, context: &Arc<Context>, reason: &str) -> Result<(), Stop> {
+        if self.gone.is_some() {
+            self.give_up();
+            return Ok(());
+        }
+        tracing::info!(stream.id = %self.running.exec.stream, reason, "following anew");
+        let mut delay = RECONNECT_DELAY_MIN;
+        loop {
+            match context.channels.get(&self.running.pod).await {
+                Ok(channel) => {
+                    let from = frame_offsets(self.running.run.received());
+                    let (key, window) = (self.running.key.clone(), self.running.window_bytes);
+                    self.running.handle = channel.follow(key, from, window).await;
+                    return Ok(());
+                }
+                Err(error) => {
+                    if let Some(reason) = final_reason(&error) {
+                        self.lose(reason);
+                        return Ok(());
+                    }
+                    log_unreachable(&error);
+                }
+            }
+            self.wait(&mut delay).await?;
+        }
+    }
+
+    /// Waits before the next try; an append that is under way goes on meanwhile.
+    async fn wait(&mut self, delay: &mut Duration) -> Result<(), Stop> {
+        let until = Instant::now() + *delay;
+        *delay = (*delay * 2).min(RECONNECT_DELAY_MAX);
+        loop {
+            tokio::select! {
+                (writer, result) = appended(&mut self.appending) => {
+                    result?;
+                    self.appended(writer).await;
+                }
+                () = tokio::time::sleep_until(until) => return Ok(()),
+            }
+        }
+    }
+
+    fn ended(self) -> Result<Ended, Stop> {
+        let (Some(writer), Some(last)) = (self.writer, self.last) else {
+            return Err(Stop::Passing(
+                "the end came before the last append".to_owned(),
+            ));
+        };
+        let Running {
+            exec,
+            command_seq,
+            run,
+            pod,
+            key,
+            to,
+            ..
+        } = self.running;
+        let complete = match last {
+            Last::Ended(end) => run.complete(&process_end(*end), exec.session.conversation()),
+            Last::Without(complete) => complete,
+        };
+        Ok(Ended {
+            exec,
+            command_seq,
+            writer,
+            next: run.next(),
+            to,
+            complete,
+            pod,
+            key,
+        })
+    }
+}
+
+async fn append(mut writer: ExecWriter, batch: Batch) -> (ExecWriter, Result<(), AppendError>) {
+    let entry = Entry {
+        kind: batch.kind,
+        first: Some(batch.first),
+        to: Some(batch.to),
+        body: Body::Events(&batch.events),
+    };
+    let result = writer.append(entry, now()).await;
+    (writer, result.map(|_| ()))
+}
+
+async fn appended(
+    appending: &mut Option<(Append, EventNo, Offsets)>,
+) -> (ExecWriter, Result<(), AppendError>) {
+    match appending {
+        Some((append, _, _)) => append.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn acknowledged(next: EventNo, to: Offsets) -> Acknowledged {
+    Acknowledged {
+        offsets: frame_offsets(to),
+        next_event_number: next.0,
+    }
+}
+
+fn log_unreachable(error: &PodError) {
+    tracing::debug!(%error, "the pod cannot be reached");
+}
+
+fn process_end(end: End) -> ProcessEnd {
+    ProcessEnd {
+        exit: match end.exit {
+            rdev_frames::Exit::Code(code) => Exit::Code(code),
+            rdev_frames::Exit::Signal(signal) => Exit::Signal(signal),
+        },
+        timed_out: end.timed_out,
+        canceled: end.canceled,
+        spawn_error: end.spawn_error,
+        error: end.error,
+        totals: Offsets {
+            stdout: end.stdout_bytes,
+            stderr: end.stderr_bytes,
+        },
+        stdout_sha256: end.stdout_sha256,
+        stderr_sha256: end.stderr_sha256,
+        duration_ms: end.duration_ms,
+    }
+}

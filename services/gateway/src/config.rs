@@ -1,0 +1,158 @@
+//! Settings of the gateway: flags, and environment variables of the same names. Wrong values
+//! stop it before anything is connected.
+//!
+//! Each `value_name` is the variable, because the parser's messages name that, and not the
+//! variable that a wrong value came from.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rdev_bus::BusConfig;
+use rdev_domain::request::RequestLimits;
+use rdev_readmodel::PostgresUrl;
+use rdev_runtime::parse_duration;
+use rdev_runtime::telemetry::TelemetryArgs;
+
+use crate::cors::CorsOrigins;
+
+/// The gateway's command line.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "rdev-gateway",
+    version,
+    about = "The HTTP API of rdev: accepts commands, streams their events"
+)]
+pub struct Arguments {
+    /// Settings.
+    #[command(flatten)]
+    pub config: Config,
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    /// Ask the gateway that listens at RDEV_LISTEN whether it is ready, and end with 0 or 1.
+    #[arg(long)]
+    pub check_health: bool,
+}
+
+/// Settings of the gateway.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// The log.
+    #[command(flatten)]
+    pub bus: BusConfig,
+    /// Address of the HTTP API.
+    #[arg(
+        long,
+        env = "RDEV_LISTEN",
+        value_name = "RDEV_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+    /// Address of PostgreSQL.
+    #[arg(
+        long,
+        env = "RDEV_POSTGRES_URL",
+        value_name = "RDEV_POSTGRES_URL",
+        hide_env_values = true,
+        default_value = "postgres://rdev@127.0.0.1:5432/rdev"
+    )]
+    pub postgres_url: PostgresUrl,
+    /// The longest time that a command may be given.
+    #[arg(
+        long,
+        env = "RDEV_MAX_TIMEOUT",
+        value_name = "RDEV_MAX_TIMEOUT",
+        default_value = "6h",
+        value_parser = max_timeout
+    )]
+    pub max_timeout: Duration,
+    /// How long a stream of events may be silent before it says that it lives.
+    #[arg(
+        long,
+        env = "RDEV_HEARTBEAT",
+        value_name = "RDEV_HEARTBEAT",
+        default_value = "15s",
+        value_parser = heartbeat
+    )]
+    pub heartbeat: Duration,
+    /// Sites whose pages may read answers: * or a list joined by commas.
+    #[arg(
+        long,
+        env = "RDEV_CORS_ORIGINS",
+        value_name = "RDEV_CORS_ORIGINS",
+        default_value = "*"
+    )]
+    pub cors_origins: CorsOrigins,
+}
+
+fn max_timeout(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration < Duration::from_secs(1) {
+        return Err("give at least 1s".to_owned());
+    }
+    Ok(duration)
+}
+
+/// More often would be noise, more seldom is cut by proxies (60 s is nginx's limit).
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("give 100ms to 10m".to_owned())
+    }
+}
+
+impl Config {
+    /// What an exec request may ask for.
+    #[must_use]
+    pub fn limits(&self) -> RequestLimits {
+        RequestLimits {
+            max_timeout_seconds: self.max_timeout.as_secs(),
+            ..RequestLimits::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        Arguments::try_parse_from([&["rdev-gateway"], arguments].concat())
+            .map(|arguments| arguments.config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_complete() {
+        let config = parse(&[]).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(config.heartbeat, Duration::from_secs(15));
+        assert_eq!(config.limits(), RequestLimits::default());
+        assert_eq!(config.cors_origins, CorsOrigins::Any);
+    }
+
+    #[test]
+    fn wrong_values_name_the_setting() {
+        for (flag, value) in [
+            ("--listen", "nowhere"),
+            ("--heartbeat", "99ms"),
+            ("--heartbeat", "601s"),
+            ("--max-timeout", "0s"),
+            ("--max-timeout", "soon"),
+            ("--postgres-url", "http://db"),
+            ("--cors-origins", "a.example"),
+        ] {
+            let error = parse(&[flag, value]).unwrap_err();
+            let variable = flag
+                .trim_start_matches('-')
+                .replace('-', "_")
+                .to_uppercase();
+            let named = error.contains(flag) && error.contains(&format!("RDEV_{variable}"));
+            assert!(named, "{flag}: {error}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Execs as records: one is folded from the log, so it is true at once and without PostgreSQL;
+//! what the log no longer holds, and the list, come from the read model.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use rdev_bus::Bus;
+use rdev_bus::live::{ExecReader, Next};
+use rdev_contract::envelope::{Message, Recorded};
+use rdev_contract::event::Kind;
+use rdev_contract::http::{ExecView, Page};
+use rdev_contract::id::ExecId;
+use rdev_contract::subject::parse_exec;
+use rdev_domain::exec::{ExecState, FoldError, fold};
+use rdev_readmodel::ReadModel;
+use serde::Deserialize;
+
+use crate::problem::ApiError;
+use crate::request::{InExec, InSession, Options, Paging};
+use crate::state::Gateway;
+
+/// The longest that a request waits for an exec to end: shorter than what proxies cut.
+const WAIT_MAX_SECONDS: u64 = 60;
+
+/// `GET …/execs`.
+pub(crate) async fn list(
+    State(gateway): State<Gateway>,
+    InSession(project, session): InSession,
+    Paging(page): Paging,
+) -> Result<Json<Page<ExecView>>, ApiError> {
+    let items = gateway.read_model.execs(&project, session, &page).await?;
+    if items.items.is_empty() {
+        // Empty, or no such session?
+        gateway.log.session(&project, session).await?;
+    }
+    Ok(Json(items))
+}
+
+/// How an exec is shown.
+#[derive(Deserialize)]
+pub(crate) struct GetOptions {
+    wait: Option<u64>,
+}
+
+/// `GET …/execs/{stream}`: as it is, or with `?wait=SECONDS` as soon as it has ended.
+pub(crate) async fn get(
+    State(gateway): State<Gateway>,
+    InExec(exec): InExec,
+    Options(options): Options<GetOptions>,
+) -> Result<Json<ExecView>, ApiError> {
+    let wait = options.wait.unwrap_or(0);
+    if wait > WAIT_MAX_SECONDS {
+        return Err(ApiError::invalid(
+            "invalid_query",
+            format!("wait is at most {WAIT_MAX_SECONDS} seconds"),
+        ));
+    }
+    let bus = gateway.log.connected()?;
+    let Some(mut state) = state_of(bus, &exec).await? else {
+        return from_read_model(&gateway.read_model, &exec).await;
+    };
+    if state.complete.is_none() && wait > 0 {
+        let end = wait_for_end(bus, &exec, &state);
+        tokio::select! {
+            ended = end => ended?,
+            () = tokio::time::sleep(Duration::from_secs(wait)) => {}
+            () = gateway.shutdown.requested() => {}
+        }
+        state = state_of(bus, &exec).await?.unwrap_or(state);
+    }
+    view(&state).map(Json)
+}
+
+async fn from_read_model(
+    read_model: &ReadModel,
+    exec: &ExecId,
+) -> Result<Json<ExecView>, ApiError> {
+    read_model
+        .exec(exec)
+        .await?
+        .map(Json)
+        .ok_or(ApiError::NotFound("exec"))
+}
+
+async fn state_of(bus: &Bus, exec: &ExecId) -> Result<Option<ExecState>, ApiError> {
+    let stored = bus.last_of_each_kind(exec).await?;
+    let mut messages = Vec::with_capacity(stored.len());
+    for Recorded { sequence, value } in &stored {
+        let value = Message::decode(&value.payload).map_err(ApiError::internal)?;
+        messages.push(Recorded {
+            sequence: *sequence,
+            value,
+        });
+    }
+    match fold(&messages) {
+        Ok(state) => Ok(Some(state)),
+        Err(FoldError::NoCommand) => Ok(None),
+        Err(error @ (FoldError::Mixed { .. } | FoldError::Unreadable { .. })) => {
+            Err(ApiError::internal(error))
+        }
+    }
+}
+
+async fn wait_for_end(bus: &Bus, exec: &ExecId, state: &ExecState) -> Result<(), ApiError> {
+    let mut reader = ExecReader::open(bus, exec, state.tail).await?;
+    loop {
+        if let Next::Message(message) = reader.next().await? {
+            let kind = parse_exec(&message.value.subject).map(|(_, kind)| kind);
+            if kind == Ok(Kind::Complete.token()) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn view(state: &ExecState) -> Result<ExecView, ApiError> {
+    let complete = state
+        .complete
+        .as_ref()
+        .map(serde_json::to_value)
+        .transpose();
+    let status = match (&state.complete, &state.claim) {
+        (Some(_), _) => "complete",
+        (None, Some(_)) => "running",
+        (None, None) => "queued",
+    };
+    Ok(ExecView {
+        id: state.exec.stream.to_string(),
+        session_id: state.exec.session.to_string(),
+        kind: state.command.spec.work.type_name().to_owned(),
+        status: status.to_owned(),
+        complete: complete.map_err(ApiError::internal)?,
+        attempts: state.claim.as_ref().map_or(0, |claim| claim.attempt),
+        created_at: state.asked_at,
+        started_at: state.started_at,
+        completed_at: state.completed_at,
+    })
+}

@@ -1,0 +1,55 @@
+//! Probes. Alive: the process answers. Ready: commands can be accepted and streams served, which
+//! takes NATS; PostgreSQL being away is reported, and stops neither.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use crate::state::Gateway;
+
+/// A probe has to be answered before whoever asks gives up, which is often after a second.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// `GET /healthz`.
+#[derive(Serialize)]
+pub(crate) struct Alive {
+    status: &'static str,
+}
+
+/// `GET /readyz`.
+#[derive(Serialize)]
+pub(crate) struct Ready {
+    status: &'static str,
+    nats: &'static str,
+    postgres: &'static str,
+}
+
+/// The process lives.
+pub(crate) async fn alive() -> Json<Alive> {
+    Json(Alive { status: "alive" })
+}
+
+/// Whether requests can be served.
+pub(crate) async fn ready(State(gateway): State<Gateway>) -> (StatusCode, Json<Ready>) {
+    let connected = gateway.log.connected().is_ok();
+    let check = tokio::time::timeout(CHECK_TIMEOUT, gateway.read_model.check()).await;
+    let readable = matches!(check, Ok(Ok(())));
+    let draining = gateway.shutdown.is_requested();
+    let (code, status) = match (draining, connected) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        (false, true) => (StatusCode::OK, "ready"),
+    };
+    let word = |up| if up { "up" } else { "down" };
+    (
+        code,
+        Json(Ready {
+            status,
+            nats: word(connected),
+            postgres: word(readable),
+        }),
+    )
+}

@@ -1,0 +1,28 @@
+//! The HTTP API of rdev: the only axum.
+//!
+//! Commands come in (`accept`) and go into the log; events come out of the log and go to
+//! readers as server-sent events (`events`); sessions and single execs are folded from the log,
+//! lists come from the read model. All paths are in `routes`, all errors in `problem`.
+//!
+//! Invariant: a gateway keeps no state that matters. Any replica serves any request, and ending
+//! one loses nothing that a reader cannot resume elsewhere.
+
+mod accept;
+mod config;
+mod conversations;
+mod cors;
+mod events;
+mod execs;
+mod health;
+mod problem;
+mod request;
+mod routes;
+mod serve;
+mod sessions;
+mod start;
+mod state;
+mod watchdog;
+
+pub use config::{Arguments, Config};
+pub use cors::CorsOrigins;
+pub use start::{Prepared, StartError, check_health, prepare, run};

@@ -1,0 +1,276 @@
+//! Every error of the HTTP API, and how it is told: RFC 9457 problem details with a stable code.
+//!
+//! Written by every handler, read by clients. Invariant: for each error there is one status and
+//! one code; 503 always says when to try again, and is only used where trying again can help.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rdev_bus::ReadError;
+use rdev_contract::http::Problem;
+use rdev_contract::id::StreamId;
+use rdev_domain::request::RequestError;
+
+use crate::accept::COMMAND_MAX_BYTES;
+use crate::request::BODY_MAX_BYTES;
+
+/// NATS is back within a second of a restart, and a new leader within ten.
+const RETRY_AFTER_SECONDS: u64 = 2;
+const PROBLEM_CONTENT_TYPE: &str = "application/problem+json";
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No route has this path.
+    #[error("there is nothing at this path")]
+    NoSuchRoute,
+    /// The path has no such method; `Allow` names those that it has.
+    #[error("this path does not take this method: see the Allow header")]
+    MethodNotAllowed,
+    /// The thing named by the path does not exist in this project.
+    #[error("there is no such {0} in this project")]
+    NotFound(&'static str),
+    /// The request is not one that can be carried out.
+    #[error("{detail}")]
+    Invalid {
+        /// For programs.
+        code: &'static str,
+        /// For people.
+        detail: String,
+    },
+    /// It contradicts what exists.
+    #[error("{detail}")]
+    Conflict {
+        /// For programs.
+        code: &'static str,
+        /// For people.
+        detail: &'static str,
+    },
+    /// The body is longer than a request may be.
+    #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
+    BodyTooLarge,
+    /// The command does not fit a message of the log.
+    #[error("the command is longer than {COMMAND_MAX_BYTES} bytes: put its data into a file")]
+    CommandTooLarge,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// The body is said not to be JSON.
+    #[error("the body must be JSON: send it with Content-Type: application/json")]
+    UnsupportedMediaType,
+    /// Retention removed what a strict reader asked for.
+    #[error("event {requested} is no longer kept; {}", left(*.first_available))]
+    Expired {
+        /// The number of the event that should have come next.
+        requested: u64,
+        /// The number of the first one that is left.
+        first_available: Option<u64>,
+    },
+    /// This build does not do it.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// The log cannot be read or written right now; nothing happened.
+    #[error("the event log is not available: try again")]
+    LogUnavailable,
+    /// The command was not stored, and will not be.
+    #[error("{detail}: try again with this stream_id")]
+    CommandNotStored {
+        /// For programs.
+        code: &'static str,
+        /// For people.
+        detail: &'static str,
+        /// To try again with.
+        stream: StreamId,
+    },
+    /// The command may have been stored.
+    #[error(
+        "it is not known whether the command was accepted: try again with this stream_id to \
+         learn it"
+    )]
+    CommandUnknown {
+        /// To try again with.
+        stream: StreamId,
+    },
+    /// The write may have happened; it is safe to repeat.
+    #[error("it is not known whether the change was stored: try again")]
+    OutcomeUnknown,
+    /// PostgreSQL cannot be read right now.
+    #[error("lists and conversations are not available: try again")]
+    ReadModelUnavailable,
+    /// A bug.
+    #[error("the gateway failed: this is a bug, and it is in the gateway's log")]
+    Internal,
+}
+
+fn left(first_available: Option<u64>) -> String {
+    first_available.map_or_else(
+        || "nothing is left".to_owned(),
+        |number| format!("the first one left is {number}"),
+    )
+}
+
+impl ApiError {
+    /// An invalid request.
+    pub(crate) fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid {
+            code,
+            detail: detail.into(),
+        }
+    }
+
+    /// A bug, told to the log alone.
+    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "request failed");
+        Self::Internal
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Invalid { .. } => StatusCode::BAD_REQUEST,
+            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::BodyTooLarge | Self::CommandTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Expired { .. } => StatusCode::GONE,
+            Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::LogUnavailable
+            | Self::CommandNotStored { .. }
+            | Self::CommandUnknown { .. }
+            | Self::OutcomeUnknown
+            | Self::ReadModelUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchRoute => "no_such_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NotFound(_) => "not_found",
+            Self::Invalid { code, .. }
+            | Self::Conflict { code, .. }
+            | Self::CommandNotStored { code, .. } => code,
+            Self::BodyTooLarge => "body_too_large",
+            Self::CommandTooLarge => "command_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Expired { .. } => "events_expired",
+            Self::Unsupported(_) => "not_supported",
+            Self::LogUnavailable => "log_unavailable",
+            Self::CommandUnknown { .. } | Self::OutcomeUnknown => "outcome_unknown",
+            Self::ReadModelUnavailable => "read_model_unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing it.
+    pub(crate) const fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::LogUnavailable
+                | Self::CommandNotStored { .. }
+                | Self::CommandUnknown { .. }
+                | Self::OutcomeUnknown
+                | Self::ReadModelUnavailable
+                | Self::BodyTimeout
+        )
+    }
+
+    /// Whether nothing was changed, for certain.
+    pub(crate) const fn has_no_side_effects(&self) -> bool {
+        !matches!(
+            self,
+            Self::CommandUnknown { .. } | Self::OutcomeUnknown | Self::Internal
+        )
+    }
+
+    fn stream_id(&self) -> Option<String> {
+        match self {
+            Self::CommandNotStored { stream, .. } | Self::CommandUnknown { stream } => {
+                Some(stream.to_string())
+            }
+            Self::NoSuchRoute
+            | Self::MethodNotAllowed
+            | Self::NotFound(_)
+            | Self::Invalid { .. }
+            | Self::Conflict { .. }
+            | Self::BodyTooLarge
+            | Self::CommandTooLarge
+            | Self::BodyTimeout
+            | Self::UnsupportedMediaType
+            | Self::Expired { .. }
+            | Self::Unsupported(_)
+            | Self::LogUnavailable
+            | Self::OutcomeUnknown
+            | Self::ReadModelUnavailable
+            | Self::Internal => None,
+        }
+    }
+
+    fn body(&self) -> Problem {
+        let status = self.status();
+        let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+        Problem {
+            kind: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            code: self.code().to_owned(),
+            stream_id: self.stream_id(),
+            outcome_unknown: unavailable.then_some(!self.has_no_side_effects()),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(PROBLEM_CONTENT_TYPE),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.is_retryable() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        Self::Invalid {
+            code: error.code,
+            detail: error.detail,
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        tracing::warn!(%error, "request not answered");
+        Self::LogUnavailable
+    }
+}
+
+impl From<rdev_readmodel::ReadError> for ApiError {
+    fn from(error: rdev_readmodel::ReadError) -> Self {
+        match error {
+            rdev_readmodel::ReadError::Unavailable(reason) => {
+                tracing::warn!(reason, "read model not available");
+                Self::ReadModelUnavailable
+            }
+            rdev_readmodel::ReadError::InvalidCursor(error) => {
+                Self::invalid("invalid_cursor", error.to_string())
+            }
+            rdev_readmodel::ReadError::Internal(reason) => Self::internal(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "problem_tests.rs"]
+mod tests;

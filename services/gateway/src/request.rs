@@ -1,0 +1,237 @@
+//! From an HTTP request to checked values: ids of the path, query, JSON body, who asks.
+//!
+//! Used by every handler. Invariant: a handler never sees an unchecked id. An id that is none
+//! names nothing that exists, hence 404; everything else that is wrong is 400, 408, 413 or 415.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use rdev_contract::event::Requester;
+use rdev_contract::id::{ConversationId, ExecId, ProjectId, SessionId};
+use rdev_readmodel::{PageLimit, PageRequest};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::problem::ApiError;
+use crate::routes::parameter;
+
+/// The longest request body: a prompt or an initial standard input, with room beside it in the
+/// 1 MiB that a message of the log may have.
+pub(crate) const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// A body of that length takes seconds on a slow line; a connection that takes longer is stuck.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is kept of a `User-Agent`: it is written into the log.
+const AGENT_MAX_BYTES: usize = 256;
+
+/// The client's end of the connection. What a proxy says about others is not believed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// A path below a project.
+pub(crate) struct InProject(pub(crate) ProjectId);
+
+/// A path below a session.
+pub(crate) struct InSession(pub(crate) ProjectId, pub(crate) SessionId);
+
+/// A path below an exec.
+pub(crate) struct InExec(pub(crate) ExecId);
+
+/// A path below a conversation.
+pub(crate) struct InConversation(pub(crate) ProjectId, pub(crate) ConversationId);
+
+struct PathIds(RawPathParams);
+
+impl PathIds {
+    async fn of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // Only a path that is not UTF-8 is refused here.
+        RawPathParams::from_request_parts(parts, state)
+            .await
+            .map(Self)
+            .map_err(|_| ApiError::NotFound("thing"))
+    }
+
+    fn get<T: FromStr>(&self, name: &str, what: &'static str) -> Result<T, ApiError> {
+        self.0
+            .iter()
+            .find(|(key, _)| *key == name)
+            .and_then(|(_, value)| value.parse().ok())
+            .ok_or(ApiError::NotFound(what))
+    }
+
+    fn project(&self) -> Result<ProjectId, ApiError> {
+        self.get(parameter::PROJECT, "project")
+    }
+
+    fn session(&self) -> Result<SessionId, ApiError> {
+        self.get(parameter::SESSION, "session")
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InProject {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(PathIds::of(parts, state).await?.project()?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InSession {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let ids = PathIds::of(parts, state).await?;
+        Ok(Self(ids.project()?, ids.session()?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InExec {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let ids = PathIds::of(parts, state).await?;
+        Ok(Self(ExecId {
+            project: ids.project()?,
+            session: ids.session()?,
+            stream: ids.get(parameter::STREAM, "exec")?,
+        }))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InConversation {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let ids = PathIds::of(parts, state).await?;
+        Ok(Self(
+            ids.project()?,
+            ids.get(parameter::CONVERSATION, "conversation")?,
+        ))
+    }
+}
+
+/// A query string, read strictly where a value is wrong and loosely where one is unknown.
+pub(crate) struct Options<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Options<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        Query::<T>::try_from_uri(&parts.uri)
+            .map(|Query(options)| Self(options))
+            .map_err(|error| ApiError::invalid("invalid_query", error.body_text()))
+    }
+}
+
+/// Which page of a list.
+pub(crate) struct Paging(pub(crate) PageRequest);
+
+#[derive(Deserialize)]
+struct PagingOptions {
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paging {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Options(options) = Options::<PagingOptions>::from_request_parts(parts, state).await?;
+        let limit = options.limit.map(PageLimit::try_from).transpose();
+        let limit = limit.map_err(|error| ApiError::invalid("invalid_limit", error.to_string()))?;
+        Ok(Self(PageRequest {
+            limit: limit.unwrap_or_default(),
+            cursor: options.cursor,
+        }))
+    }
+}
+
+/// A body of JSON, whatever its content type says: clients of the original API send any.
+pub(crate) struct AnyJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for AnyJson<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
+            .await
+            .map_err(|_| ApiError::BodyTimeout)?
+            .map_err(|rejection| match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge,
+                _ => ApiError::invalid("invalid_body", rejection.body_text()),
+            })?;
+        parse_json(&body).map(Self)
+    }
+}
+
+/// A body of JSON that does not say to be something else.
+pub(crate) struct StrictJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !may_be_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        AnyJson::from_request(request, state)
+            .await
+            .map(|AnyJson(value)| Self(value))
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let code = if error.is_data() {
+            "invalid_field"
+        } else {
+            "invalid_json"
+        };
+        ApiError::invalid(code, format!("the body cannot be read: {error}"))
+    })
+}
+
+/// The form type is what `curl -d` says of everything.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let media_type = value
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    let media_type = media_type.trim().to_ascii_lowercase();
+    media_type == "application/json"
+        || media_type == "application/x-www-form-urlencoded"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// Who asks, for the audit trail.
+pub(crate) struct By(pub(crate) Requester);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let peer = parts.extensions.get::<Peer>();
+        let agent = parts
+            .headers
+            .get(header::USER_AGENT)
+            .map(|value| value.as_bytes());
+        Ok(Self(Requester {
+            key: String::new(),
+            address: peer
+                .map(|Peer(address)| address.to_string())
+                .unwrap_or_default(),
+            agent: cut(
+                &String::from_utf8_lossy(agent.unwrap_or_default()),
+                AGENT_MAX_BYTES,
+            ),
+        }))
+    }
+}
+
+fn cut(text: &str, max_bytes: usize) -> String {
+    text[..text.floor_char_boundary(max_bytes)].to_owned()
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

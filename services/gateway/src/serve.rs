@@ -1,0 +1,96 @@
+//! The accept loop: one task for each connection, and an end that lets all of them finish.
+//!
+//! Invariant: after the end was asked for, no connection is accepted, streams say goodbye by
+//! themselves, and whatever is left after [`DRAIN_GRACE`] is cut.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use rdev_runtime::Shutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::request::Peer;
+use crate::watchdog::{STALL_TIMEOUT, Watched};
+
+/// How long requests in flight may take once the end was asked for; Kubernetes kills after 30 s.
+const DRAIN_GRACE: Duration = Duration::from_secs(20);
+/// A client has so long to send a request's head, the pause before it on an open connection
+/// included. Longer than proxies keep theirs (60 s), so that it is they who close first.
+const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(90);
+/// Finds dead HTTP/2 connections, which have no request head to wait for.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Without free file descriptors, accepting fails at once and again: not in a hot loop.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Serves until the end is asked for, then drains.
+pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
+    let builder = builder();
+    let connections = GracefulShutdown::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => start(&builder, &connections, &router, stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                }
+            },
+            () = shutdown.requested() => break,
+        }
+    }
+    drop(listener);
+    tracing::info!(connections = connections.count(), "draining");
+    if tokio::time::timeout(DRAIN_GRACE, connections.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("connections were cut, because they did not end in time");
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING_INTERVAL);
+    builder
+}
+
+fn start(
+    builder: &Builder<TokioExecutor>,
+    connections: &GracefulShutdown,
+    router: &Router,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the client is gone already");
+        return;
+    }
+    let router = router.clone();
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().oneshot(request)
+    });
+    let io = TokioIo::new(Watched::new(stream, STALL_TIMEOUT));
+    let connection = builder.serve_connection(io, service).into_owned();
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%peer, ?error, "connection broke off");
+        }
+    });
+}

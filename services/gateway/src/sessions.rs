@@ -1,0 +1,131 @@
+//! Sessions: created and ended by facts in the log, shown as folded from them, listed from the
+//! read model.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use rdev_bus::session::SessionError;
+use rdev_contract::envelope::PAYLOAD_VERSION;
+use rdev_contract::event::Requester;
+use rdev_contract::http::{CreateSession, Page, SessionView};
+use rdev_contract::id::{DnsLabel, InvalidId, SessionId};
+use rdev_contract::session::{Created, SessionFact, SessionMessage};
+use rdev_domain::session::fold;
+use rdev_readmodel::ReadModel;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::problem::ApiError;
+use crate::request::{By, InProject, InSession, Options, Paging, StrictJson};
+use crate::routes::session_url;
+use crate::state::{Log, now};
+
+/// `POST /projects/{project}/sessions`.
+pub(crate) async fn create(
+    State(log): State<Log>,
+    InProject(project): InProject,
+    By(by): By,
+    StrictJson(request): StrictJson<CreateSession>,
+) -> Result<impl IntoResponse, ApiError> {
+    let bus = log.connected()?;
+    let session = SessionId::new(Uuid::now_v7());
+    let message = SessionMessage {
+        v: PAYLOAD_VERSION,
+        project: project.clone(),
+        session,
+        at: now(),
+        fact: SessionFact::Created(created(request, by)?),
+    };
+    let state = fold(std::slice::from_ref(&message)).map_err(ApiError::internal)?;
+    bus.append_session_once(&message)
+        .await
+        .map_err(|error| match error {
+            SessionError::Unavailable(reason) => {
+                tracing::warn!(reason, "session not created");
+                ApiError::OutcomeUnknown
+            }
+            SessionError::Exists => ApiError::internal("a new session id is in use"),
+        })?;
+    let location = [(header::LOCATION, session_url(&project, session))];
+    Ok((StatusCode::CREATED, location, Json(state.view())))
+}
+
+fn created(request: CreateSession, by: Requester) -> Result<Created, ApiError> {
+    let invalid = |field: &'static str| {
+        move |error: InvalidId| ApiError::invalid("invalid_field", format!("{field}: {error}"))
+    };
+    let label = |field, text: Option<String>| -> Result<Option<DnsLabel>, ApiError> {
+        text.map(|text| text.parse())
+            .transpose()
+            .map_err(invalid(field))
+    };
+    Ok(Created {
+        pod: request.pod.parse().map_err(invalid("pod"))?,
+        namespace: label("namespace", request.namespace)?,
+        container: label("container", request.container)?,
+        by,
+    })
+}
+
+/// `GET /projects/{project}/sessions`.
+pub(crate) async fn list(
+    State(read_model): State<ReadModel>,
+    InProject(project): InProject,
+    Paging(page): Paging,
+) -> Result<Json<Page<SessionView>>, ApiError> {
+    Ok(Json(read_model.sessions(&project, &page).await?))
+}
+
+/// `GET /projects/{project}/sessions/{session}`.
+pub(crate) async fn get(
+    State(log): State<Log>,
+    InSession(project, session): InSession,
+) -> Result<Json<SessionView>, ApiError> {
+    Ok(Json(log.session(&project, session).await?.view()))
+}
+
+/// How a session is ended.
+#[derive(Deserialize)]
+pub(crate) struct EndOptions {
+    #[serde(default)]
+    cancel: bool,
+}
+
+/// `DELETE /projects/{project}/sessions/{session}`: no new exec from here on. Ending it twice is
+/// ending it once.
+pub(crate) async fn end(
+    State(log): State<Log>,
+    InSession(project, session): InSession,
+    Options(options): Options<EndOptions>,
+    By(by): By,
+) -> Result<Json<SessionView>, ApiError> {
+    if options.cancel {
+        return Err(ApiError::Unsupported(
+            "running execs cannot be canceled yet: leave cancel out",
+        ));
+    }
+    let mut state = log.session(&project, session).await?;
+    let Some(fact) = state.end(by, options.cancel) else {
+        return Ok(Json(state.view()));
+    };
+    let message = SessionMessage {
+        v: PAYLOAD_VERSION,
+        project,
+        session,
+        at: now(),
+        fact,
+    };
+    match log.connected()?.append_session_once(&message).await {
+        Ok(_) => {
+            state.apply(&message);
+            Ok(Json(state.view()))
+        }
+        // Somebody else ended it at the same moment.
+        Err(SessionError::Exists) => Ok(Json(log.session(&message.project, session).await?.view())),
+        Err(SessionError::Unavailable(reason)) => {
+            tracing::warn!(session.id = %session, reason, "session not ended");
+            Err(ApiError::OutcomeUnknown)
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! From settings to a serving gateway: connects to the log, makes what is missing of it, and
+//! only then listens, so that whoever can connect is served.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rdev_bus::topology::TopologyError;
+use rdev_bus::{Bus, ConnectError};
+use rdev_readmodel::ReadModel;
+use rdev_runtime::{Shutdown, health};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::routes::router;
+use crate::serve::serve;
+use crate::state::{Gateway, Log};
+
+/// Between two tries to reach NATS at the start.
+const CONNECT_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Why the gateway does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log exists with other settings, or the server cannot do what is needed.
+    #[error("{0}")]
+    Log(String),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} (RDEV_LISTEN): {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The end was asked for before it began.
+    #[error("ended before NATS could be reached")]
+    Ended,
+    /// The answer of `--check-health`.
+    #[error("{0}")]
+    NotReady(io::Error),
+}
+
+/// A gateway that listens, and serves as soon as it is run.
+pub struct Prepared {
+    listener: TcpListener,
+    address: SocketAddr,
+    gateway: Gateway,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Prepared")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    /// Where it listens; with port 0 in the settings, the port that was chosen.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the end is asked for, then drains.
+    pub async fn run(self) {
+        tracing::info!(address = %self.address, "serving");
+        let shutdown = self.gateway.shutdown.clone();
+        serve(self.listener, router(self.gateway), shutdown).await;
+    }
+}
+
+/// Connects to the log and listens. PostgreSQL is connected to when it is needed.
+///
+/// # Errors
+/// See [`StartError`]. NATS that is not there yet is waited for.
+pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, StartError> {
+    let bus = tokio::select! {
+        bus = reach(&config) => bus?,
+        () = shutdown.requested() => return Err(StartError::Ended),
+    };
+    let listening = |error| StartError::Listen {
+        address: config.listen,
+        error,
+    };
+    let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
+    let address = listener.local_addr().map_err(listening)?;
+    let gateway = Gateway {
+        log: Log(Some(bus)),
+        read_model: ReadModel::new(&config.postgres_url),
+        limits: config.limits(),
+        heartbeat: config.heartbeat,
+        cors: config.cors_origins,
+        shutdown,
+    };
+    Ok(Prepared {
+        listener,
+        address,
+        gateway,
+    })
+}
+
+/// Runs a gateway until the end is asked for.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
+    prepare(config, shutdown).await?.run().await;
+    Ok(())
+}
+
+/// Asks the gateway that these settings describe whether it is ready.
+///
+/// # Errors
+/// [`StartError::NotReady`] when it is not, or nobody answers.
+pub async fn check_health(config: &Config) -> Result<(), StartError> {
+    let mut address = config.listen;
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(loopback);
+    }
+    health::check_self(Some(address))
+        .await
+        .map_err(StartError::NotReady)
+}
+
+async fn reach(config: &Config) -> Result<Bus, StartError> {
+    loop {
+        let failure = match Bus::connect(config.bus.clone(), "rdev-gateway").await {
+            Ok(bus) => match bus.ensure_topology().await {
+                Ok(()) => return Ok(bus),
+                Err(error @ TopologyError::Drift { .. }) => {
+                    return Err(StartError::Log(error.to_string()));
+                }
+                Err(error @ TopologyError::Failed { .. }) => error.to_string(),
+            },
+            Err(error @ ConnectError::Unsuitable(_)) => {
+                return Err(StartError::Log(error.to_string()));
+            }
+            Err(error @ ConnectError::Unreachable { .. }) => error.to_string(),
+        };
+        tracing::warn!(reason = failure, "the log cannot be used yet, trying again");
+        tokio::time::sleep(CONNECT_RETRY_DELAY).await;
+    }
+}

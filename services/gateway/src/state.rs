@@ -1,0 +1,84 @@
+//! What every handler is given. Cheap to clone; it holds connections and settings, and nothing
+//! that another replica would miss.
+
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use jiff::Timestamp;
+use rdev_bus::Bus;
+use rdev_contract::envelope::Recorded;
+use rdev_contract::id::{ProjectId, SessionId};
+use rdev_contract::session::SessionMessage;
+use rdev_domain::request::RequestLimits;
+use rdev_domain::session::SessionState;
+use rdev_readmodel::ReadModel;
+use rdev_runtime::Shutdown;
+
+use crate::cors::CorsOrigins;
+use crate::problem::ApiError;
+
+/// Connections and settings.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    /// The log.
+    pub(crate) log: Log,
+    /// Lists and conversations.
+    pub(crate) read_model: ReadModel,
+    /// Who may read answers in a browser.
+    pub(crate) cors: CorsOrigins,
+    /// What an exec request may ask for.
+    pub(crate) limits: RequestLimits,
+    /// How long a stream of events may be silent.
+    pub(crate) heartbeat: Duration,
+    /// The end of the process.
+    pub(crate) shutdown: Shutdown,
+}
+
+/// The log, or nothing in tests of what needs none.
+#[derive(Clone)]
+pub(crate) struct Log(pub(crate) Option<Bus>);
+
+impl Log {
+    /// The connected log: what cannot be answered soon is refused at once.
+    pub(crate) fn connected(&self) -> Result<&Bus, ApiError> {
+        self.0
+            .as_ref()
+            .filter(|bus| bus.is_connected())
+            .ok_or(ApiError::LogUnavailable)
+    }
+
+    /// The session, folded from its own facts: right after it was created, and without PostgreSQL.
+    pub(crate) async fn session(
+        &self,
+        project: &ProjectId,
+        session: SessionId,
+    ) -> Result<SessionState, ApiError> {
+        let facts = self.connected()?.session_facts(project, session).await?;
+        let facts: Vec<SessionMessage> = facts
+            .into_iter()
+            .map(|Recorded { value, .. }| value)
+            .collect();
+        rdev_domain::session::fold(&facts).map_err(|error| match error {
+            rdev_domain::session::SessionFoldError::NotCreated => ApiError::NotFound("session"),
+            rdev_domain::session::SessionFoldError::Mixed => ApiError::internal(error),
+        })
+    }
+}
+
+impl FromRef<Gateway> for Log {
+    fn from_ref(gateway: &Gateway) -> Self {
+        gateway.log.clone()
+    }
+}
+
+impl FromRef<Gateway> for ReadModel {
+    fn from_ref(gateway: &Gateway) -> Self {
+        gateway.read_model.clone()
+    }
+}
+
+/// Now, to the microsecond: PostgreSQL keeps no more, and rows must equal the log.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}

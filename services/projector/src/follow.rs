@@ -1,0 +1,151 @@
+//! Follows one stream of the log into the tables: what is here already goes in together, in one
+//! transaction. Whatever goes wrong, it begins again at the position that the tables hold.
+
+use std::time::Duration;
+
+use rdev_bus::follow::Follower;
+use rdev_bus::{Bus, LogStream, ReadError, Stored};
+use rdev_contract::envelope::Recorded;
+use rdev_contract::event::Kind;
+use rdev_contract::subject::Filter;
+use rdev_readmodel::{Database, LogIdentity, WriteError};
+use rdev_runtime::Shutdown;
+
+use crate::backoff::Backoff;
+use crate::store::{LogState, OpenError, Store};
+
+/// Messages of one transaction: enough to make its fixed cost small, few enough for a reader to
+/// see rows soon while a long log is read.
+const BATCH_MESSAGES: usize = 256;
+/// Bytes of the payloads of one transaction: bounds the memory, whatever claude prints.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How often a stream is asked whether it is still the same, and how far it is.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why following has to begin again.
+#[derive(Debug, thiserror::Error)]
+enum Interrupted {
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("the stream was created anew or is shorter than before")]
+    AnotherLog,
+}
+
+/// Follows until the shutdown, through whatever goes away and comes back.
+pub(crate) async fn follow(bus: &Bus, database: &Database, stream: LogStream, shutdown: &Shutdown) {
+    let mut backoff = Backoff::new();
+    while !shutdown.is_requested() {
+        let Err(reason) = follow_once(bus, database, stream, shutdown, &mut backoff).await else {
+            return;
+        };
+        tracing::warn!(log.stream = stream.name(), %reason, "projecting is interrupted");
+        tokio::select! {
+            () = backoff.pause() => {}
+            () = shutdown.requested() => {}
+        }
+    }
+}
+
+fn filters(stream: LogStream) -> Vec<Filter> {
+    match stream {
+        LogStream::Exec => Kind::ALL
+            .into_iter()
+            .filter(|kind| !kind.is_bulk())
+            .map(Filter::kind)
+            .collect(),
+        LogStream::Session => vec![Filter::sessions()],
+    }
+}
+
+async fn state(bus: &Bus, stream: LogStream) -> Result<LogState, ReadError> {
+    let identity = bus.identity(stream).await?;
+    Ok(LogState {
+        created_at: identity.created_at,
+        first: identity.first,
+        last: identity.last,
+    })
+}
+
+/// Returns with the shutdown.
+async fn follow_once(
+    bus: &Bus,
+    database: &Database,
+    stream: LogStream,
+    shutdown: &Shutdown,
+    backoff: &mut Backoff,
+) -> Result<(), Interrupted> {
+    let mut store = Store::open(database, stream, state(bus, stream).await?).await?;
+    let mut follower = bus
+        .follow(stream, filters(stream), store.position())
+        .await?;
+    tracing::info!(
+        log.stream = stream.name(),
+        position = store.position().0,
+        "projecting"
+    );
+    let mut check = tokio::time::interval(CHECK_INTERVAL);
+    check.reset();
+    let mut idle = false;
+    loop {
+        let first = tokio::select! {
+            message = follower.next() => message,
+            // A transaction under way is finished first.
+            () = shutdown.requested() => return Ok(()),
+            _ = check.tick() => {
+                follower = checked(bus, stream, &mut store, follower, idle).await?;
+                idle = true;
+                continue;
+            }
+        };
+        idle = false;
+        let batch = gather(first, &mut follower);
+        store.take(&batch).await?;
+        backoff.reset();
+    }
+}
+
+/// What is here already, within the limits of a transaction.
+fn gather(first: Recorded<Stored>, follower: &mut Follower) -> Vec<Recorded<Stored>> {
+    let mut bytes = first.value.payload.len();
+    let mut batch = vec![first];
+    while batch.len() < BATCH_MESSAGES
+        && bytes < BATCH_BYTES
+        && let Some(message) = follower.try_next()
+    {
+        bytes += message.value.payload.len();
+        batch.push(message);
+    }
+    batch
+}
+
+/// Looks whether the stream is still the one that is followed: a consumer of a stream that was
+/// created anew waits for ever. And where nothing came for a while although the log grew (by
+/// output, which makes no rows), moves the position over it.
+async fn checked(
+    bus: &Bus,
+    stream: LogStream,
+    store: &mut Store,
+    follower: Follower,
+    idle: bool,
+) -> Result<Follower, Interrupted> {
+    let now = state(bus, stream).await?;
+    if LogIdentity::created_at(now.created_at) != store.log() || now.last < store.position() {
+        return Err(Interrupted::AnotherLog);
+    }
+    if !idle || now.last == store.position() {
+        return Ok(follower);
+    }
+    // A new consumer knows, at its beginning, whether anything matches behind the position; what
+    // the log held a moment before that is then passed over.
+    let fresh = bus
+        .follow(stream, filters(stream), store.position())
+        .await?;
+    if fresh.is_caught_up() {
+        store.pass_over(now.last).await?;
+    }
+    Ok(fresh)
+}

@@ -1,0 +1,176 @@
+//! The projector: follows the log and writes the read model in PostgreSQL.
+//!
+//! `follow` → `project` (pure) → `store` (rows and position in one transaction). Of several
+//! projectors one is active, the others stand by.
+//!
+//! Invariants: the tables hold nothing that the log does not; each message counts exactly once,
+//! wherever a projector is killed; PostgreSQL or NATS being away is waited out.
+
+mod backoff;
+mod config;
+mod follow;
+pub mod project;
+pub mod store;
+
+#[cfg(test)]
+#[path = "../tests/log/mod.rs"]
+mod log;
+
+use std::time::Duration;
+
+use rdev_bus::{Bus, ConnectError, LogStream};
+use rdev_readmodel::{
+    Database, Leadership, MigrateError, PostgresUrl, StandBy, WriteError, migrate,
+};
+use rdev_runtime::Shutdown;
+use rdev_runtime::health::{self, Readiness};
+
+use crate::backoff::Backoff;
+pub use crate::config::{Arguments, Config};
+
+/// How often a stand-by tries to take over: with the time in which a dead holder is noticed, this
+/// is how long a take-over takes.
+const STAND_BY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why the projector cannot do its work at all. Trying again does not help.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The tables are not ours.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The NATS server is of no use.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The address for probes cannot be used.
+    #[error("RDEV_HEALTH_LISTEN: {0}")]
+    Health(#[from] std::io::Error),
+}
+
+/// Projects until the shutdown.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    let readiness = Readiness::new();
+    let probes = async {
+        match config.health.health_listen {
+            Some(address) => health::serve(address, readiness.clone()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = Box::pin(project(&config, &readiness, &shutdown)) => outcome,
+        outcome = probes => Ok(outcome?),
+    }
+}
+
+async fn project(
+    config: &Config,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+) -> Result<(), RunError> {
+    let bus = tokio::select! {
+        bus = prepare(config) => bus?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let database = Database::for_writing(&config.postgres_url);
+    while !shutdown.is_requested() {
+        let leadership = tokio::select! {
+            leadership = stand_by(&config.postgres_url, readiness) => leadership,
+            () = shutdown.requested() => break,
+        };
+        tracing::info!("this projector is the active one");
+        tokio::select! {
+            () = follow_all(&bus, &database, shutdown) => {}
+            () = leadership.lost() => {
+                readiness.set(false);
+                tracing::warn!("PostgreSQL is away, and with it the lock: standing by");
+            }
+        }
+        leadership.resign().await;
+    }
+    database.close();
+    tracing::info!("the projector has ended");
+    Ok(())
+}
+
+/// Both streams at once: which of them is further does not matter to the rows.
+async fn follow_all(bus: &Bus, database: &Database, shutdown: &Shutdown) {
+    tokio::join!(
+        follow::follow(bus, database, LogStream::Session, shutdown),
+        follow::follow(bus, database, LogStream::Exec, shutdown),
+    );
+}
+
+/// Brings the tables up to date and connects to the log; waits for servers that are away.
+async fn prepare(config: &Config) -> Result<Bus, RunError> {
+    let mut backoff = Backoff::new();
+    loop {
+        match migrate(&config.postgres_url).await {
+            Ok(0) => break,
+            Ok(count) => {
+                tracing::info!(count, "migrations were applied");
+                break;
+            }
+            Err(reason @ MigrateError::Unavailable(_)) => {
+                tracing::warn!(%reason, "waiting for PostgreSQL");
+            }
+            Err(error @ MigrateError::Failed(_)) => return Err(error.into()),
+        }
+        backoff.pause().await;
+    }
+    backoff.reset();
+    loop {
+        match Bus::connect(config.bus.clone(), "rdev-projector").await {
+            Ok(bus) => return Ok(bus),
+            Err(reason @ ConnectError::Unreachable { .. }) => {
+                tracing::warn!(%reason, "waiting for NATS");
+            }
+            Err(error @ ConnectError::Unsuitable(_)) => return Err(error.into()),
+        }
+        backoff.pause().await;
+    }
+}
+
+/// Waits until this is the one active projector.
+async fn stand_by(url: &PostgresUrl, readiness: &Readiness) -> Leadership {
+    let mut backoff = Backoff::new();
+    loop {
+        match try_stand_by(url, readiness).await {
+            Ok(leadership) => return leadership,
+            Err(reason) => {
+                readiness.set(false);
+                tracing::warn!(%reason, "waiting for PostgreSQL");
+            }
+        }
+        backoff.pause().await;
+    }
+}
+
+async fn try_stand_by(url: &PostgresUrl, readiness: &Readiness) -> Result<Leadership, WriteError> {
+    let mut candidate = StandBy::connect(url).await?;
+    let mut told = false;
+    loop {
+        match candidate.try_lead().await? {
+            Ok(leadership) => {
+                readiness.set(true);
+                return Ok(leadership);
+            }
+            Err(again) => candidate = again,
+        }
+        readiness.set(true);
+        if !told {
+            tracing::info!("another projector is active: standing by");
+            told = true;
+        }
+        tokio::time::sleep(STAND_BY_INTERVAL).await;
+    }
+}
+
+/// Asks a running projector whether it is ready; for `--check-health`.
+///
+/// # Errors
+/// [`RunError::Health`] when it is not, does not answer, or was not told where to.
+pub async fn check_health(config: &Config) -> Result<(), RunError> {
+    Ok(health::check_self(config.health.health_listen).await?)
+}

@@ -1,0 +1,375 @@
+//! What a message of the log means for the tables. Pure: a message in, changes out.
+//!
+//! Invariant: every message ends in changes, in a poison row that says why not, or in nothing
+//! because its kind is not known here. None is refused for what it holds.
+
+use jiff::Timestamp;
+use rdev_bus::LogStream;
+use rdev_contract::envelope::{Message, PAYLOAD_VERSION};
+use rdev_contract::event::{Command, Complete, Kind, RawEvent, Resumed, Started, Work, event_name};
+use rdev_contract::id::{ClaudeSessionId, ExecId};
+use rdev_contract::position::StreamSeq;
+use rdev_contract::session::{SessionFact, SessionMessage};
+use rdev_contract::subject::{self, Subject};
+use rdev_domain::claude::ClaudeTally;
+use rdev_domain::conversation::{Role, title};
+use rdev_readmodel::{
+    AssistantMessage, Change, ClaudeResult, Commanded, Completed, ConversationHeld, FragmentAdded,
+    LogIdentity, MessageId, Poisoned, SessionCreated, SessionEnded, SessionLinked, UserMessage,
+};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// A message with its place in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Which stream.
+    pub stream: LogStream,
+    /// Which life of it.
+    pub log: LogIdentity,
+    /// Where in it.
+    pub sequence: StreamSeq,
+    /// Where it was published to.
+    pub subject: &'a str,
+    /// What it holds.
+    pub payload: &'a [u8],
+    /// When the server stored it.
+    pub stored_at: Timestamp,
+}
+
+/// One thing to be done for a message, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Change a row.
+    Change(Change),
+    /// Join the parts of a claude line: its last one is here.
+    Join(Line),
+}
+
+/// A claude line whose last part is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The exec that printed it.
+    pub exec: ExecId,
+    /// Index of the last part.
+    pub last: u32,
+    /// When its message was written.
+    pub at: Timestamp,
+}
+
+/// Why a message cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Its subject names no exec or session.
+    #[error("the subject is not one of this stream")]
+    Subject,
+    /// It is not JSON, or lacks something, or an id in it is not one.
+    #[error("the payload cannot be decoded: {0}")]
+    Payload(#[from] serde_json::Error),
+    /// Made by a newer build.
+    #[error("the payload has version {0}; this build reads version {PAYLOAD_VERSION}")]
+    Version(u32),
+    /// What it says about itself is not what its subject says: subjects are what permissions
+    /// are given for, so it may be somebody else's.
+    #[error("the payload names another exec, session or kind than the subject")]
+    Mismatch,
+    /// The end without its event.
+    #[error("the message holds no complete event")]
+    NoComplete,
+}
+
+/// What is to be done for a message.
+#[must_use]
+pub fn project(entry: &Entry<'_>) -> Vec<Step> {
+    let steps = match entry.stream {
+        LogStream::Exec => project_exec(entry),
+        LogStream::Session => project_session(entry),
+    };
+    steps.unwrap_or_else(|reason| vec![Step::Change(poison(entry, &reason.to_string()))])
+}
+
+/// The message as one that could not be read.
+#[must_use]
+pub fn poison(entry: &Entry<'_>, reason: &str) -> Change {
+    Change::Poisoned(Box::new(Poisoned {
+        stream: entry.stream.name(),
+        log: entry.log,
+        sequence: entry.sequence,
+        subject: entry.subject.to_owned(),
+        payload: entry.payload.to_vec(),
+        stored_at: entry.stored_at,
+        reason: reason.to_owned(),
+    }))
+}
+
+fn project_session(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
+    let known = entry
+        .subject
+        .rsplit('.')
+        .next()
+        .is_some_and(is_session_kind);
+    if !known {
+        return Ok(Vec::new());
+    }
+    let message: SessionMessage = serde_json::from_slice(entry.payload)?;
+    check_version(message.v)?;
+    let subject = Subject::session(&message.project, message.session, message.fact.kind());
+    if subject.as_str() != entry.subject {
+        return Err(Unreadable::Mismatch);
+    }
+    let (project, session, at) = (message.project, message.session, message.at);
+    let change = match message.fact {
+        SessionFact::Created(created) => Change::SessionCreated(SessionCreated {
+            project,
+            session,
+            pod: created.pod,
+            namespace: created.namespace,
+            container: created.container,
+            by: created.by,
+            at,
+        }),
+        SessionFact::Linked(linked) => Change::SessionLinked(SessionLinked {
+            project,
+            session,
+            claude_session: linked.claude_session_id,
+            stream: linked.stream,
+            command_seq: linked.command_seq,
+        }),
+        SessionFact::Ended(ended) => Change::SessionEnded(SessionEnded {
+            project,
+            session,
+            by: ended.by,
+            at,
+        }),
+    };
+    Ok(vec![Step::Change(change)])
+}
+
+fn is_session_kind(token: &str) -> bool {
+    token.parse::<rdev_contract::session::SessionKind>().is_ok()
+}
+
+const fn check_version(version: u32) -> Result<(), Unreadable> {
+    if version == PAYLOAD_VERSION {
+        Ok(())
+    } else {
+        Err(Unreadable::Version(version))
+    }
+}
+
+fn project_exec(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
+    let (exec, token) = subject::parse_exec(entry.subject).map_err(|_| Unreadable::Subject)?;
+    let Ok(kind) = token.parse::<Kind>() else {
+        return Ok(Vec::new());
+    };
+    let message = Message::decode(entry.payload)?;
+    check_version(message.head.v)?;
+    if message.head.exec() != exec || message.head.kind != token {
+        return Err(Unreadable::Mismatch);
+    }
+    let at = message.head.at;
+    match kind {
+        Kind::Command => Ok(vec![Step::Change(commanded(
+            entry,
+            exec,
+            message.fact()?,
+            at,
+        ))]),
+        Kind::Started => Ok(vec![Step::Change(started(
+            entry,
+            exec,
+            message.fact()?,
+            at,
+        ))]),
+        Kind::Resumed => {
+            let resumed: Resumed = message.fact()?;
+            Ok(vec![Step::Change(Change::Resumed(
+                rdev_readmodel::Resumed {
+                    exec,
+                    log: entry.log,
+                    attempt: resumed.attempt,
+                    executor: resumed.executor,
+                    at,
+                },
+            ))])
+        }
+        Kind::Output => Ok(Vec::new()),
+        Kind::Claude => Ok(claude(entry, &exec, &message.events, at)),
+        Kind::Complete => completed(entry, exec, &message.events, at),
+    }
+}
+
+fn commanded(entry: &Entry<'_>, exec: ExecId, command: Command, at: Timestamp) -> Change {
+    let spec = command.spec;
+    let kind = spec.work.type_name();
+    let (command_text, prompt) = match spec.work {
+        Work::Shell { command } | Work::Git { command } => (Some(command), None),
+        Work::Claude { prompt, .. } => (None, Some(prompt)),
+    };
+    Change::Commanded(Box::new(Commanded {
+        exec,
+        kind,
+        command: command_text,
+        prompt,
+        args: spec.args,
+        cwd: spec.cwd,
+        timeout_seconds: spec.timeout_seconds,
+        by: command.by,
+        log: entry.log,
+        sequence: entry.sequence,
+        at,
+    }))
+}
+
+fn started(entry: &Entry<'_>, exec: ExecId, started: Started, at: Timestamp) -> Change {
+    Change::Started(Box::new(rdev_readmodel::Started {
+        exec,
+        log: entry.log,
+        attempt: started.attempt,
+        executor: started.executor,
+        argv: started.argv,
+        resume_id: started.resume_id,
+        pod: started.pod,
+        at,
+    }))
+}
+
+/// Of a batch of claude events only its last result matters, and the parts of lines too long for
+/// one message: a result may be one of those.
+fn claude(entry: &Entry<'_>, exec: &ExecId, events: &[RawEvent<'_>], at: Timestamp) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut tally = ClaudeTally::default();
+    for event in events {
+        let Some(fragment) = event
+            .fragment
+            .as_ref()
+            .filter(|_| event.name == event_name::CLAUDE_EVENT)
+        else {
+            tally.observe_events(std::slice::from_ref(event));
+            continue;
+        };
+        steps.push(Step::Change(Change::FragmentAdded(FragmentAdded {
+            exec: exec.clone(),
+            part: fragment.index,
+            content: fragment.text.as_bytes().to_vec(),
+        })));
+        if fragment.last {
+            steps.extend(result_of(&tally, entry.log, exec, at).map(Step::Change));
+            tally = ClaudeTally::default();
+            steps.push(Step::Join(Line {
+                exec: exec.clone(),
+                last: fragment.index,
+                at,
+            }));
+        }
+    }
+    steps.extend(result_of(&tally, entry.log, exec, at).map(Step::Change));
+    steps
+}
+
+/// What a claude line that was joined from its parts changes.
+#[must_use]
+pub fn joined(log: LogIdentity, line: &Line, data: &str) -> Option<Change> {
+    let mut tally = ClaudeTally::default();
+    if let Some(text) = rdev_contract::event::ClaudeLine::of_data(data) {
+        tally.observe(text.text());
+    }
+    result_of(&tally, log, &line.exec, line.at)
+}
+
+fn result_of(
+    tally: &ClaudeTally,
+    log: LogIdentity,
+    exec: &ExecId,
+    at: Timestamp,
+) -> Option<Change> {
+    let result = tally.result()?;
+    let value = |raw: &Option<Box<RawValue>>| -> Option<Value> {
+        raw.as_ref()
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+    };
+    Some(Change::ClaudeResult(Box::new(ClaudeResult {
+        exec: exec.clone(),
+        log,
+        text: result.text.clone(),
+        subtype: result.subtype.clone(),
+        is_error: result.is_error,
+        total_cost_usd: result.total_cost_usd.as_deref().and_then(amount),
+        usage: value(&result.usage),
+        model_usage: value(&result.model_usage),
+        at,
+    })))
+}
+
+/// The digits of a number, as they were printed. What is no finite number is not an amount.
+fn amount(raw: &RawValue) -> Option<String> {
+    let number: serde_json::Number = serde_json::from_str(raw.get()).ok()?;
+    number
+        .as_f64()
+        .filter(|value| value.is_finite())
+        .map(|_| raw.get().to_owned())
+}
+
+fn completed(
+    entry: &Entry<'_>,
+    exec: ExecId,
+    events: &[RawEvent<'_>],
+    at: Timestamp,
+) -> Result<Vec<Step>, Unreadable> {
+    let data = events
+        .iter()
+        .find(|event| event.name == event_name::COMPLETE)
+        .and_then(|event| event.data)
+        .ok_or(Unreadable::NoComplete)?;
+    let complete: Complete = serde_json::from_str(data.get())?;
+    let claude_session: Option<ClaudeSessionId> = complete.claude_session_id.parse().ok();
+    let mut steps = vec![Step::Change(Change::Completed(Box::new(Completed {
+        exec: exec.clone(),
+        log: entry.log,
+        sequence: entry.sequence,
+        complete,
+        at,
+    })))];
+    if let Some(claude_session) = claude_session {
+        steps.extend(turn(exec, claude_session, at).map(Step::Change));
+    }
+    Ok(steps)
+}
+
+/// The turn that an exec adds to its session's conversation. Prompt and result are in the exec's
+/// row by now, so the statements take them from there.
+fn turn(exec: ExecId, claude_session: ClaudeSessionId, at: Timestamp) -> [Change; 3] {
+    let conversation = exec.session.conversation();
+    [
+        Change::ConversationHeld(ConversationHeld {
+            exec: exec.clone(),
+            conversation,
+            title: title(exec.session),
+            claude_session,
+            at,
+        }),
+        Change::UserMessage(UserMessage {
+            id: message_id(&exec, Role::User),
+            exec: exec.clone(),
+            conversation,
+        }),
+        Change::AssistantMessage(AssistantMessage {
+            id: message_id(&exec, Role::Assistant),
+            exec,
+            conversation,
+            at,
+        }),
+    ]
+}
+
+/// The same for the same exec and role, so that a rebuild gives equal rows, also from a log that
+/// was restored under other sequences.
+fn message_id(exec: &ExecId, role: Role) -> MessageId {
+    let name = format!("message/{}/{}/{}", exec.project, exec.stream, role.name());
+    MessageId(Uuid::new_v5(&exec.session.uuid(), name.as_bytes()))
+}
+
+#[cfg(test)]
+#[path = "project_tests.rs"]
+mod tests;

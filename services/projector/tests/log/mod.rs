@@ -1,0 +1,318 @@
+//! A log for tests: messages as their writers make them, with their places.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use rdev_bus::Stored;
+use rdev_contract::envelope::{Body, Chain, Head, PAYLOAD_VERSION, Recorded, encode};
+use rdev_contract::event::{
+    ClaudeLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
+    PodIdentity, Requester, Resumed, ResumedFrom, Started, Work,
+};
+use rdev_contract::id::{ClaimId, ClaudeSessionId, ExecId, ProjectId, SessionId};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
+use rdev_contract::session::{Created, Ended, Linked, SessionFact, SessionMessage};
+use rdev_contract::subject::Subject;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+pub(crate) const PROJECT: &str = "demo";
+
+pub(crate) fn project() -> ProjectId {
+    PROJECT.parse().unwrap()
+}
+
+pub(crate) fn session(number: u128) -> SessionId {
+    SessionId::new(Uuid::from_u128((0x0192_aaaa << 96) + number))
+}
+
+pub(crate) fn exec(session_number: u128, stream: &str) -> ExecId {
+    ExecId {
+        project: project(),
+        session: session(session_number),
+        stream: stream.parse().unwrap(),
+    }
+}
+
+pub(crate) fn claude_session(number: u128) -> ClaudeSessionId {
+    ClaudeSessionId::new(Uuid::from_u128((0xc1a0_de00 << 96) + number))
+}
+
+pub(crate) fn requester() -> Requester {
+    Requester {
+        key: "key".into(),
+        address: "127.0.0.1".into(),
+        agent: "curl\0".into(),
+    }
+}
+
+pub(crate) fn shell(command: &str) -> Work {
+    Work::Shell {
+        command: command.into(),
+    }
+}
+
+pub(crate) fn claude(prompt: &str) -> Work {
+    Work::Claude {
+        prompt: prompt.into(),
+        continue_conversation: false,
+        conversation_id: None,
+    }
+}
+
+/// One stream of the log. Messages have gaps between their sequences, as filtered ones have.
+#[derive(Clone)]
+pub(crate) struct Log {
+    pub(crate) messages: Vec<Recorded<Stored>>,
+    at: Timestamp,
+}
+
+impl Log {
+    pub(crate) fn new() -> Self {
+        Self {
+            messages: Vec::new(),
+            at: "2026-11-22T06:21:00.123456Z".parse().unwrap(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.at
+    }
+
+    pub(crate) fn last(&self) -> StreamSeq {
+        self.messages
+            .last()
+            .map_or(StreamSeq(0), |message| message.sequence)
+    }
+
+    pub(crate) fn push(&mut self, subject: &str, payload: impl Into<Bytes>) {
+        let sequence = StreamSeq(self.last().0 + 3);
+        let value = Stored {
+            subject: subject.to_owned(),
+            payload: payload.into(),
+            at: self.at,
+        };
+        self.messages.push(Recorded { sequence, value });
+        self.at += SignedDuration::from_millis(1500);
+    }
+
+    fn head(&self, exec: &ExecId, kind: Kind) -> Head {
+        Head {
+            v: PAYLOAD_VERSION,
+            project: exec.project.clone(),
+            session: exec.session,
+            stream: exec.stream.clone(),
+            kind: kind.token().into(),
+            claim: None,
+            attempt: 1,
+            first: kind.is_numbered().then_some(EventNo(1)),
+            at: self.at,
+            to: None,
+            prev: StreamSeq(0),
+        }
+    }
+
+    pub(crate) fn fact(&mut self, exec: &ExecId, kind: Kind, data: &impl serde::Serialize) {
+        let data = RawValue::from_string(serde_json::to_string(data).unwrap()).unwrap();
+        let head = self.head(exec, kind);
+        let payload = encode(&head, &Body::Data(&data), &Chain::default())
+            .unwrap()
+            .payload;
+        self.push(Subject::exec(exec, kind).as_str(), payload);
+    }
+
+    pub(crate) fn events(&mut self, exec: &ExecId, kind: Kind, events: &[Event<'_>]) {
+        let mut batch = EventBatch::default();
+        for event in events {
+            batch.push(event).unwrap();
+        }
+        let head = self.head(exec, kind);
+        let payload = encode(&head, &Body::Events(&batch), &Chain::default())
+            .unwrap()
+            .payload;
+        self.push(Subject::exec(exec, kind).as_str(), payload);
+    }
+
+    pub(crate) fn command(&mut self, exec: &ExecId, work: Work) {
+        let spec = CommandSpec {
+            work,
+            args: vec!["one".into(), "two\0".into()],
+            env: BTreeMap::new(),
+            cwd: Some("/work".into()),
+            timeout_seconds: 1800,
+            stdin: None,
+            merge: false,
+        };
+        let command = Command {
+            spec,
+            accept_until: self.at,
+            by: requester(),
+        };
+        self.fact(exec, Kind::Command, &command);
+    }
+
+    pub(crate) fn started(&mut self, exec: &ExecId) {
+        let started = Started {
+            claim: ClaimId::new(Uuid::from_u128(1)),
+            attempt: 1,
+            executor: "executor-1".into(),
+            argv: vec!["sh".into(), "-c".into(), "echo\0".into()],
+            resume_id: Some(claude_session(9)),
+            pod: pod(),
+            shim: "nonce".into(),
+        };
+        self.fact(exec, Kind::Started, &started);
+    }
+
+    pub(crate) fn resumed(&mut self, exec: &ExecId) {
+        let resumed = Resumed {
+            claim: ClaimId::new(Uuid::from_u128(2)),
+            attempt: 2,
+            executor: "executor-2".into(),
+            pod: pod(),
+            shim: "nonce".into(),
+            from: ResumedFrom {
+                next: EventNo(1),
+                offsets: Offsets::default(),
+            },
+        };
+        self.fact(exec, Kind::Resumed, &resumed);
+    }
+
+    pub(crate) fn claude_lines(&mut self, exec: &ExecId, lines: &[&str]) {
+        let events: Vec<_> = lines
+            .iter()
+            .map(|line| Event::Claude(ClaudeLine::parse(line.as_bytes(), false).unwrap()))
+            .collect();
+        self.events(exec, Kind::Claude, &events);
+    }
+
+    /// The line in parts, one a message.
+    pub(crate) fn claude_parts(&mut self, exec: &ExecId, line: &str, part_letters: usize) {
+        let count = self.parts(line, part_letters).len();
+        self.claude_some_parts(exec, line, part_letters, 0..count);
+    }
+
+    /// Some of the parts of the line.
+    pub(crate) fn claude_some_parts(
+        &mut self,
+        exec: &ExecId,
+        line: &str,
+        part_letters: usize,
+        sent: std::ops::Range<usize>,
+    ) {
+        let parts = self.parts(line, part_letters);
+        for index in sent {
+            let fragment = Fragment {
+                index: u32::try_from(index).unwrap(),
+                last: index + 1 == parts.len(),
+                text: Cow::Borrowed(&parts[index]),
+            };
+            self.events(exec, Kind::Claude, &[Event::ClaudeFragment(fragment)]);
+        }
+    }
+
+    fn parts(&self, line: &str, part_letters: usize) -> Vec<String> {
+        let data = ClaudeLine::parse(line.as_bytes(), false).unwrap().data();
+        let letters: Vec<char> = data.chars().collect();
+        letters
+            .chunks(part_letters)
+            .map(|part| part.iter().collect())
+            .collect()
+    }
+
+    pub(crate) fn complete(&mut self, exec: &ExecId, complete: &Complete) {
+        self.events(exec, Kind::Complete, &[Event::Complete(complete)]);
+    }
+
+    pub(crate) fn session_fact(&mut self, session: SessionId, fact: SessionFact) {
+        let subject = Subject::session(&project(), session, fact.kind());
+        let message = SessionMessage {
+            v: PAYLOAD_VERSION,
+            project: project(),
+            session,
+            at: self.at,
+            fact,
+        };
+        self.push(subject.as_str(), serde_json::to_vec(&message).unwrap());
+    }
+}
+
+pub(crate) fn pod() -> PodIdentity {
+    PodIdentity {
+        namespace: "default".into(),
+        name: "pod".into(),
+        uid: "uid".into(),
+        container: "main".into(),
+        container_id: "containerd://1".into(),
+        restarts: 0,
+    }
+}
+
+pub(crate) fn exited(exit_code: i32) -> Complete {
+    Complete {
+        exit_code,
+        duration_ms: 12,
+        claude_session_id: String::new(),
+        conversation_id: String::new(),
+        ok: exit_code == 0,
+        outcome: Outcome::Exited,
+        signal: None,
+        stdout_bytes: Some(6),
+        stderr_bytes: Some(0),
+        stdout_sha256: Some("aa".into()),
+        stderr_sha256: Some("bb".into()),
+        reason: String::new(),
+    }
+}
+
+/// The end of a claude exec that yielded this session.
+pub(crate) fn yielded(session: SessionId, claude: ClaudeSessionId) -> Complete {
+    Complete {
+        claude_session_id: claude.to_string(),
+        conversation_id: session.conversation().to_string(),
+        ..exited(0)
+    }
+}
+
+pub(crate) fn created() -> SessionFact {
+    SessionFact::Created(Created {
+        pod: "pod-1".parse().unwrap(),
+        namespace: Some("team".parse().unwrap()),
+        container: None,
+        by: requester(),
+    })
+}
+
+pub(crate) fn linked(
+    session: SessionId,
+    claude: ClaudeSessionId,
+    stream: &str,
+    command: u64,
+) -> SessionFact {
+    SessionFact::Linked(Linked {
+        claude_session_id: claude,
+        conversation_id: session.conversation(),
+        stream: stream.parse().unwrap(),
+        command_seq: StreamSeq(command),
+    })
+}
+
+pub(crate) fn ended() -> SessionFact {
+    SessionFact::Ended(Ended {
+        by: requester(),
+        cancel: false,
+    })
+}
+
+/// A `result` line as the Claude CLI prints it.
+pub(crate) fn result_line(text: &str, cost: &str) -> String {
+    format!(
+        r#"{{"type":"result","subtype":"success","is_error":false,"result":{},"total_cost_usd":{cost},"usage":{{"input_tokens":3,"note":"a\u0000b"}},"modelUsage":{{"m":{{"costUSD":0.1}}}}}}"#,
+        serde_json::to_string(text).unwrap()
+    )
+}

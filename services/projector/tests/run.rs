@@ -1,0 +1,309 @@
+//! The whole projector on real servers: it follows, stands by, takes over, and waits out servers
+//! that are away.
+
+#![expect(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
+
+mod database;
+mod log;
+
+use std::time::Duration;
+
+use clap::Parser;
+use database::TestDatabase;
+use log::{claude_session, exec, exited, project, result_line, session, yielded};
+use rdev_bus::append::{Entry, ExecWriter};
+use rdev_bus::submit::Submitted;
+use rdev_bus::{Bus, BusConfig};
+use rdev_contract::envelope::{Body, Chain, PAYLOAD_VERSION, Recorded};
+use rdev_contract::event::{
+    ClaudeLine, Command, CommandSpec, Event, EventBatch, Kind, OutputStream, Text, Work,
+};
+use rdev_contract::id::ExecId;
+use rdev_contract::position::{EventNo, StreamSeq};
+use rdev_contract::session::SessionMessage;
+use rdev_contract::subject::{EXEC_STREAM, SESSION_STREAM};
+use rdev_embedded::{NatsOptions, NatsServer};
+use rdev_projector::{Arguments, Config, RunError, run};
+use rdev_readmodel::{PageRequest, ReadModel};
+use rdev_runtime::Shutdown;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// Longer than any take-over or reconnect; only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    nats: NatsServer,
+    database: TestDatabase,
+    bus: Bus,
+    model: ReadModel,
+    _directory: TempDir,
+}
+
+impl World {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let nats = NatsServer::start(NatsOptions::new(directory.path()))
+            .await
+            .unwrap();
+        let database = TestDatabase::start_empty().await;
+        let bus = Bus::connect(config(&nats, &database).bus, "test")
+            .await
+            .unwrap();
+        bus.ensure_topology().await.unwrap();
+        let model = ReadModel::new(&database.url);
+        Self {
+            nats,
+            database,
+            bus,
+            model,
+            _directory: directory,
+        }
+    }
+
+    fn projector(&self) -> Projector {
+        Projector::start(config(&self.nats, &self.database))
+    }
+
+    async fn submit(&self, exec: &ExecId, work: Work) -> StreamSeq {
+        let spec = CommandSpec {
+            work,
+            args: Vec::new(),
+            env: std::collections::BTreeMap::new(),
+            cwd: None,
+            timeout_seconds: 5,
+            stdin: None,
+            merge: false,
+        };
+        let at = jiff::Timestamp::now();
+        let command = Command {
+            spec,
+            accept_until: at,
+            by: log::requester(),
+        };
+        let Submitted::Created(sequence) = self.bus.submit(exec, &command, at).await.unwrap()
+        else {
+            panic!("{exec} was there already");
+        };
+        sequence
+    }
+
+    async fn append(
+        &self,
+        exec: &ExecId,
+        after: StreamSeq,
+        kind: Kind,
+        event: Event<'_>,
+    ) -> StreamSeq {
+        let mut events = EventBatch::default();
+        events.push(&event).unwrap();
+        let tail = Recorded {
+            sequence: after,
+            value: Chain::default(),
+        };
+        let mut writer = ExecWriter::new(self.bus.clone(), exec.clone(), None, 1, tail);
+        let body = Body::Events(&events);
+        let entry = Entry {
+            kind,
+            first: Some(EventNo(1)),
+            to: None,
+            body,
+        };
+        writer.append(entry, jiff::Timestamp::now()).await.unwrap()
+    }
+
+    /// Waits until the tables are past this message.
+    async fn projected(&self, stream: &str, sequence: StreamSeq) {
+        let past = async {
+            while !matches!(self.model.is_past(stream, sequence).await, Ok(true)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, past).await;
+        assert!(
+            waited.is_ok(),
+            "{stream} was not projected up to {sequence}"
+        );
+    }
+
+    async fn stop(mut self) {
+        self.nats.stop().await;
+        self.database.stop().await;
+    }
+}
+
+fn config(nats: &NatsServer, database: &TestDatabase) -> Config {
+    let (nats, postgres) = (nats.url(), database.server.url());
+    let arguments = [
+        "rdev-projector",
+        "--nats-url",
+        &nats,
+        "--postgres-url",
+        &postgres,
+    ];
+    let mut config = Arguments::try_parse_from(arguments).unwrap().config;
+    config.bus = BusConfig {
+        credentials: None,
+        ..config.bus
+    };
+    config
+}
+
+struct Projector {
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Projector {
+    fn start(config: Config) -> Self {
+        let shutdown = Shutdown::new();
+        let task = tokio::spawn(run(config, shutdown.clone()));
+        Self { shutdown, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.request();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Ends in the middle of whatever it does.
+    async fn crash(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+#[tokio::test]
+async fn rows_follow_the_log() {
+    let world = World::start().await;
+    let projector = world.projector();
+    let exec = exec(1, "a");
+    let created = SessionMessage {
+        v: PAYLOAD_VERSION,
+        project: project(),
+        session: session(1),
+        at: jiff::Timestamp::now(),
+        fact: log::created(),
+    };
+    let created = world.bus.append_session_once(&created).await.unwrap();
+    let command = world.submit(&exec, log::claude("hello")).await;
+    let line = result_line("answer", "0.5");
+    let line = ClaudeLine::parse(line.as_bytes(), false).unwrap();
+    let result = world
+        .append(&exec, command, Kind::Claude, Event::Claude(line))
+        .await;
+    let end = yielded(session(1), claude_session(1));
+    let end = world
+        .append(&exec, result, Kind::Complete, Event::Complete(&end))
+        .await;
+    world.projected(EXEC_STREAM, end).await;
+    world.projected(SESSION_STREAM, created).await;
+
+    let first = PageRequest::default();
+    assert_eq!(
+        world
+            .model
+            .sessions(&project(), &first)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    let conversation = session(1).conversation();
+    let messages = world
+        .model
+        .messages(&project(), conversation, &first)
+        .await
+        .unwrap()
+        .items;
+    let texts: Vec<_> = messages
+        .iter()
+        .map(|message| message.content.as_str())
+        .collect();
+    assert_eq!(texts, ["hello", "answer"]);
+    projector.stop().await;
+    world.stop().await;
+}
+
+/// Output makes no rows, so the position would stay behind it.
+#[tokio::test]
+async fn a_projection_that_is_caught_up_is_past_output_too() {
+    let world = World::start().await;
+    let projector = world.projector();
+    let exec = exec(1, "a");
+    let command = world.submit(&exec, log::shell("echo")).await;
+    let text = Event::Output(Text::of(b"line", Some(OutputStream::Stdout), false));
+    let output = world.append(&exec, command, Kind::Output, text).await;
+    world.projected(EXEC_STREAM, output).await;
+    let end = world
+        .append(&exec, output, Kind::Complete, Event::Complete(&exited(0)))
+        .await;
+    world.projected(EXEC_STREAM, end).await;
+    let view = world.model.exec(&exec).await.unwrap().unwrap();
+    assert_eq!(view.status, "complete");
+    projector.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stand_by_takes_over() {
+    let world = World::start().await;
+    let first = world.projector();
+    let command = world.submit(&exec(1, "a"), log::shell("true")).await;
+    world.projected(EXEC_STREAM, command).await;
+    let second = world.projector();
+    let third = world.projector();
+    first.crash().await;
+    let command = world.submit(&exec(1, "b"), log::shell("true")).await;
+    world.projected(EXEC_STREAM, command).await;
+    let rows = world
+        .model
+        .execs(&project(), session(1), &PageRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(rows.items.len(), 2);
+    second.stop().await;
+    let command = world.submit(&exec(1, "c"), log::shell("true")).await;
+    world.projected(EXEC_STREAM, command).await;
+    third.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn servers_that_are_away_are_waited_for() {
+    let mut world = World::start().await;
+    world.database.server.stop().await;
+    let projector = world.projector();
+    let before = world.submit(&exec(1, "a"), log::shell("true")).await;
+    world.database.server.restart().await.unwrap();
+    world.projected(EXEC_STREAM, before).await;
+
+    world.database.server.kill().await;
+    let during = world.submit(&exec(1, "b"), log::shell("true")).await;
+    world.database.server.restart().await.unwrap();
+    world.projected(EXEC_STREAM, during).await;
+
+    world.nats.kill().await;
+    world.nats.restart().await.unwrap();
+    let connected = async {
+        while !world.bus.is_connected() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, connected).await.unwrap();
+    let after = world.submit(&exec(1, "c"), log::shell("true")).await;
+    world.projected(EXEC_STREAM, after).await;
+    let rows = world
+        .model
+        .execs(&project(), session(1), &PageRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(rows.items.len(), 3);
+    projector.stop().await;
+    world.stop().await;
+}

@@ -1,0 +1,24 @@
+//! The only code that speaks NATS.
+//!
+//! The log is three JetStream streams ([`topology`]). Writing is fenced: every publish into the
+//! exec stream names the sequence that it expects as its exec's last, so the broker itself
+//! refuses duplicates, reordering and writers that have been replaced ([`append`], [`submit`]).
+//! Reading is by sequence ([`read`]), live ([`live`]) or as a follower of everything
+//! ([`follow`]). Commands are handed out by a durable consumer ([`queue`]).
+//!
+//! Invariant: a publish is two awaits, the second being the ack; what was not acknowledged is
+//! looked up at the leader before anything else is decided.
+
+pub mod append;
+mod connect;
+pub mod follow;
+pub mod live;
+mod publish;
+pub mod queue;
+pub mod read;
+pub mod session;
+pub mod submit;
+pub mod topology;
+
+pub use connect::{Bus, BusConfig, ConnectError};
+pub use read::{LogStream, ReadError, Stored, StreamIdentity};

@@ -1,0 +1,98 @@
+//! `command`: what a client asked for. Written by the gateway as the first message of an exec;
+//! read by executors (it is the work queue), the projector and auditors.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The `data` of a `command` message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// What is to be run. Two requests are the same if this is equal.
+    #[serde(flatten)]
+    pub spec: CommandSpec,
+    /// A claim after this moment ends in `rejected`: a request that was answered with an error
+    /// because its outcome was unknown cannot surface later.
+    pub accept_until: Timestamp,
+    /// Who asked, and from where.
+    pub by: Requester,
+}
+
+/// What is to be run, as validated by the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandSpec {
+    /// The type of command, and what it needs.
+    #[serde(flatten)]
+    pub work: Work,
+    /// Further arguments; see [`Work`] for where they go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Added to the container's environment. Logged as it is: not for secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Working directory in the pod; the container's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// How long it may run before it is stopped and ends in `timed_out`.
+    pub timeout_seconds: u64,
+    /// Given to the command's standard input, which is closed behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+    /// One pipe for stdout and stderr, in true order; all of it is `stdout` then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub merge: bool,
+}
+
+/// The three types of command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Work {
+    /// `sh -c COMMAND`, with `args` as `$1` and so on.
+    Shell {
+        /// The script.
+        command: String,
+    },
+    /// `git COMMAND args…`, never through a shell.
+    Git {
+        /// The git subcommand.
+        command: String,
+    },
+    /// The Claude CLI in print mode; `args` go before the session flags.
+    Claude {
+        /// Given on standard input.
+        prompt: String,
+        /// Resume the session's linked claude session, if it has one.
+        #[serde(default)]
+        continue_conversation: bool,
+        /// Resume this claude session. The session's own conversation id means "continue".
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conversation_id: Option<String>,
+    },
+}
+
+impl Work {
+    /// The `type` as clients write it.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Shell { .. } => "shell",
+            Self::Git { .. } => "git",
+            Self::Claude { .. } => "claude",
+        }
+    }
+}
+
+/// Who asked for something, for the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Requester {
+    /// Id of the API key; empty where none is configured.
+    #[serde(default)]
+    pub key: String,
+    /// Network address of the client.
+    #[serde(default)]
+    pub address: String,
+    /// `User-Agent` of the client, cut to a bounded length.
+    #[serde(default)]
+    pub agent: String,
+}

@@ -1,0 +1,100 @@
+//! What happens to an exec, one file per fact.
+//!
+//! Facts are what the log holds; SSE frames are what a reader is shown ([`crate::sse`]). The
+//! numbered events (`output`, `error`, `claude_event`, `complete`) are shown as they are stored,
+//! byte for byte; `command`, `started` and `resumed` take no number and are not shown.
+
+mod claude_line;
+mod command;
+mod complete;
+mod numbered;
+mod resumed;
+mod started;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use claude_line::ClaudeLine;
+pub use command::{Command, CommandSpec, Requester, Work};
+pub use complete::{Complete, Outcome};
+pub use numbered::{Event, EventBatch, Fragment, OutputStream, RawEvent, Text, event_name};
+pub use resumed::{Resumed, ResumedFrom};
+pub use started::{PodIdentity, Started};
+
+/// The last token of a message's subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The request; the first message of its exec. By the gateway.
+    Command,
+    /// The first claim. By an executor.
+    Started,
+    /// A take-over. By an executor.
+    Resumed,
+    /// A batch of `output` and `error` events of `shell` and `git`. By an executor.
+    Output,
+    /// A batch of events of `claude`. By an executor.
+    Claude,
+    /// The end. By an executor, exactly once.
+    Complete,
+}
+
+impl Kind {
+    /// All kinds, in the order in which an exec has them.
+    pub const ALL: [Self; 6] = [
+        Self::Command,
+        Self::Started,
+        Self::Resumed,
+        Self::Output,
+        Self::Claude,
+        Self::Complete,
+    ];
+
+    /// The token in the subject and the `kind` in the payload.
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Started => "started",
+            Self::Resumed => "resumed",
+            Self::Output => "output",
+            Self::Claude => "claude",
+            Self::Complete => "complete",
+        }
+    }
+
+    /// Whether messages of this kind hold numbered events.
+    #[must_use]
+    pub const fn is_numbered(self) -> bool {
+        matches!(self, Self::Output | Self::Claude | Self::Complete)
+    }
+
+    /// Bulk has a shorter life in the log than facts have.
+    #[must_use]
+    pub const fn is_bulk(self) -> bool {
+        matches!(self, Self::Output)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.token())
+    }
+}
+
+/// A kind that this build does not know: readers pass over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown kind of message")]
+pub struct UnknownKind;
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+    fn from_str(token: &str) -> Result<Self, UnknownKind> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.token() == token)
+            .ok_or(UnknownKind)
+    }
+}

@@ -1,0 +1,68 @@
+//! Places in the log, in an exec and in its output. Four different numbers that must not be
+//! mixed up, hence four types.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The sequence that JetStream gave a message in its stream. The first message has 1.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct StreamSeq(pub u64);
+
+/// The number of an event within its exec: 1, 2, 3 … without gaps. 0 is before the first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct EventNo(pub u64);
+
+impl EventNo {
+    /// The number of an exec's first event.
+    pub const FIRST: Self = Self(1);
+
+    /// The number after `count` more events.
+    #[must_use]
+    pub const fn plus(self, count: u64) -> Self {
+        Self(self.0 + count)
+    }
+}
+
+impl fmt::Display for StreamSeq {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl fmt::Display for EventNo {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// How many bytes of each output stream of a command, counted from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Offsets {
+    /// Bytes of standard output.
+    pub stdout: u64,
+    /// Bytes of standard error.
+    pub stderr: u64,
+}
+
+impl Offsets {
+    /// Both streams together.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.stdout + self.stderr
+    }
+
+    /// The larger of both, stream by stream.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            stdout: self.stdout.max(other.stdout),
+            stderr: self.stderr.max(other.stderr),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What an SSE reader is sent: event names, and the data of the events that are not in the log.
+//! The numbered events of the log keep their names and data ([`crate::event::event_name`]).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Event names of frames that the gateway makes.
+pub mod frame_name {
+    /// The first frame of every connection.
+    pub const CONNECTED: &str = "connected";
+    /// The replay has reached the present.
+    pub const CAUGHT_UP: &str = "caught_up";
+    /// Sent while nothing else is.
+    pub const HEARTBEAT: &str = "heartbeat";
+    /// Retention removed what the cursor asked for.
+    pub const GAP: &str = "gap";
+    /// The server ends this connection; come again.
+    pub const RECONNECT: &str = "reconnect";
+}
+
+/// Data of `connected`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connected {
+    /// The session.
+    pub session_id: String,
+    /// The exec; empty for the feed of a whole session.
+    pub stream_id: String,
+    /// The request carried a cursor.
+    pub reconnecting: bool,
+}
+
+/// Data of `heartbeat`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The gateway's clock.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `gap`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The number of the event that should have come next.
+    pub requested: u64,
+    /// The number of the first event that is left; null if none is.
+    pub first_available: Option<u64>,
+    /// Why, in one word: `expired`.
+    pub reason: String,
+}
+
+/// Data of `reconnect`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconnect {
+    /// Why, in one word: `draining`, `overloaded`, `not_started`, `log_unavailable`, `lifetime`.
+    pub reason: String,
+}

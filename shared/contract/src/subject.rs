@@ -1,0 +1,185 @@
+//! Every NATS name: streams, subjects, consumers, buckets. Nobody spells one elsewhere.
+//!
+//! A [`Subject`] can be published to; a [`Filter`] may hold wildcards and can only be read from.
+
+use std::fmt;
+
+use crate::event::Kind;
+use crate::id::{ExecId, ProjectId, SessionId};
+use crate::session::SessionKind;
+
+/// The stream of all execs: commands, output and ends.
+pub const EXEC_STREAM: &str = "RDEV_EXEC";
+/// The stream of session facts.
+pub const SESSION_STREAM: &str = "RDEV_SESSION";
+/// The stream of control messages for running execs.
+pub const CONTROL_STREAM: &str = "RDEV_CONTROL";
+/// Last activity of each session.
+pub const ACTIVITY_BUCKET: &str = "RDEV_ACTIVITY";
+/// API keys, hashed.
+pub const KEYS_BUCKET: &str = "RDEV_KEYS";
+/// The durable pull consumer that is the work queue of all executors.
+pub const EXECUTORS_CONSUMER: &str = "executors";
+
+/// What the exec stream stores.
+pub const EXEC_SUBJECTS: &str = "rdev.exec.*.*.*.*";
+/// Where the exec stream republishes to after storage: the rest of the subject is the same.
+pub const LIVE_SOURCE: &str = "rdev.exec.>";
+/// The destination of the republish; see [`LIVE_SOURCE`].
+pub const LIVE_DESTINATION: &str = "rdev.live.>";
+/// What the session stream stores.
+pub const SESSION_SUBJECTS: &str = "rdev.session.*.*.*";
+/// What the control stream stores.
+pub const CONTROL_SUBJECTS: &str = "rdev.control.*.*.*";
+
+/// A subject without wildcards.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Subject(String);
+
+/// A subject, possibly with wildcards: to subscribe, filter or fence with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Filter(String);
+
+impl Subject {
+    /// Where a message of this kind of this exec is stored.
+    #[must_use]
+    pub fn exec(exec: &ExecId, kind: Kind) -> Self {
+        Self(format!(
+            "rdev.exec.{}.{}.{}.{kind}",
+            exec.project, exec.session, exec.stream
+        ))
+    }
+
+    /// Where a fact of this kind of this session is stored.
+    #[must_use]
+    pub fn session(project: &ProjectId, session: SessionId, kind: SessionKind) -> Self {
+        Self(format!("rdev.session.{project}.{session}.{kind}"))
+    }
+
+    /// Where control messages for this exec are stored.
+    #[must_use]
+    pub fn control(exec: &ExecId) -> Self {
+        Self(format!(
+            "rdev.control.{}.{}.{}",
+            exec.project, exec.session, exec.stream
+        ))
+    }
+
+    /// The subject as NATS takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Filter {
+    /// All stored messages of one exec; also what its writers fence with.
+    #[must_use]
+    pub fn exec(exec: &ExecId) -> Self {
+        Self(format!(
+            "rdev.exec.{}.{}.{}.>",
+            exec.project, exec.session, exec.stream
+        ))
+    }
+
+    /// All commands: the work queue.
+    #[must_use]
+    pub fn commands() -> Self {
+        Self("rdev.exec.*.*.*.command".to_owned())
+    }
+
+    /// All messages of one kind, of every exec.
+    #[must_use]
+    pub fn kind(kind: Kind) -> Self {
+        Self(format!("rdev.exec.*.*.*.{kind}"))
+    }
+
+    /// All stored messages of one exec as they arrive, after storage.
+    #[must_use]
+    pub fn live_exec(exec: &ExecId) -> Self {
+        Self(format!(
+            "rdev.live.{}.{}.{}.>",
+            exec.project, exec.session, exec.stream
+        ))
+    }
+
+    /// All stored messages of one session's execs as they arrive, after storage.
+    #[must_use]
+    pub fn live_session(project: &ProjectId, session: SessionId) -> Self {
+        Self(format!("rdev.live.{project}.{session}.>"))
+    }
+
+    /// All execs of one session.
+    #[must_use]
+    pub fn session_execs(project: &ProjectId, session: SessionId) -> Self {
+        Self(format!("rdev.exec.{project}.{session}.>"))
+    }
+
+    /// All facts of one session.
+    #[must_use]
+    pub fn session(project: &ProjectId, session: SessionId) -> Self {
+        Self(format!("rdev.session.{project}.{session}.>"))
+    }
+
+    /// All session facts there are.
+    #[must_use]
+    pub fn sessions() -> Self {
+        Self("rdev.session.>".to_owned())
+    }
+
+    /// The filter as NATS takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Subject> for Filter {
+    fn from(subject: Subject) -> Self {
+        Self(subject.0)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What the subject of a stored or live exec message says: whose it is, and its kind.
+///
+/// # Errors
+/// [`NotAnExecSubject`] when it is none, or an id in it is not one.
+pub fn parse_exec(subject: &str) -> Result<(ExecId, &str), NotAnExecSubject> {
+    let rest = subject
+        .strip_prefix("rdev.exec.")
+        .or_else(|| subject.strip_prefix("rdev.live."))
+        .ok_or(NotAnExecSubject)?;
+    let mut tokens = rest.split('.');
+    let (Some(project), Some(session), Some(stream), Some(kind), None) = (
+        tokens.next(),
+        tokens.next(),
+        tokens.next(),
+        tokens.next(),
+        tokens.next(),
+    ) else {
+        return Err(NotAnExecSubject);
+    };
+    let exec = ExecId {
+        project: project.parse().map_err(|_| NotAnExecSubject)?,
+        session: session.parse().map_err(|_| NotAnExecSubject)?,
+        stream: stream.parse().map_err(|_| NotAnExecSubject)?,
+    };
+    Ok((exec, kind))
+}
+
+/// The subject is not that of an exec message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the subject of an exec message")]
+pub struct NotAnExecSubject;

@@ -1,0 +1,410 @@
+//! What is in the log stays readable and is written the same way: for every kind of message and
+//! every session fact, a golden payload in both directions. Fields are only ever added.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, encode, verify_chain};
+use rdev_contract::event::{
+    ClaudeLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
+    OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, Started, Text, Work,
+};
+use rdev_contract::id::{ClaimId, ClaudeSessionId, SessionId};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
+use rdev_contract::session::{Created, Ended, Linked, SessionFact, SessionMessage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+macro_rules! golden {
+    ($name:literal) => {
+        include_str!(concat!("golden/", $name, ".json")).trim_end()
+    };
+}
+
+fn session() -> SessionId {
+    "01935bd0-7a3c-7000-8000-5f1e2d3c4b5a".parse().unwrap()
+}
+
+fn claim() -> ClaimId {
+    "6c1d5f0e-8f0a-4a53-9d0e-2f6b7a1c9e10".parse().unwrap()
+}
+
+fn claude_session() -> ClaudeSessionId {
+    "f1f4509e-1d42-4e14-a6d2-37bbe0556b4b".parse().unwrap()
+}
+
+fn at() -> Timestamp {
+    "2026-11-22T06:21:00.123456Z".parse().unwrap()
+}
+
+fn requester() -> Requester {
+    Requester {
+        key: "key-1".to_owned(),
+        address: "192.0.2.7".to_owned(),
+        agent: "curl/8.5".to_owned(),
+    }
+}
+
+fn pod() -> PodIdentity {
+    PodIdentity {
+        namespace: "team".to_owned(),
+        name: "pod-1".to_owned(),
+        uid: "3b0c".to_owned(),
+        container: "main".to_owned(),
+        container_id: "containerd://9f".to_owned(),
+        restarts: 2,
+    }
+}
+
+/// A head as its writer makes it; a command has no claim.
+fn head(kind: Kind) -> Head {
+    let is_command = kind == Kind::Command;
+    Head {
+        v: PAYLOAD_VERSION,
+        project: "demo".parse().unwrap(),
+        session: session(),
+        stream: "session-1".parse().unwrap(),
+        kind: kind.to_string(),
+        claim: (!is_command).then(claim),
+        attempt: match kind {
+            Kind::Command => 0,
+            Kind::Resumed => 2,
+            Kind::Started | Kind::Output | Kind::Claude | Kind::Complete => 1,
+        },
+        first: kind.is_numbered().then_some(EventNo(17)),
+        at: at(),
+        to: kind.is_numbered().then_some(Offsets {
+            stdout: 4096,
+            stderr: 7,
+        }),
+        prev: StreamSeq(if is_command { 0 } else { 48190 }),
+    }
+}
+
+/// The data as the fact's own payload, both ways.
+fn assert_fact<T>(kind: Kind, fact: &T, golden: &str)
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let data = serde_json::value::to_raw_value(fact).unwrap();
+    let head = head(kind);
+    let encoded = encode(&head, &Body::Data(&data), &Chain::default()).unwrap();
+    assert_eq!(String::from_utf8(encoded.payload).unwrap(), golden);
+    let message = Message::decode(golden.as_bytes()).unwrap();
+    assert_eq!(message.head, head);
+    assert_eq!(message.chain, encoded.chain);
+    assert_eq!(message.head.known_kind(), Some(kind));
+    assert_eq!(&message.fact::<T>().unwrap(), fact);
+    assert!(verify_chain(golden.as_bytes(), &Chain::default()));
+}
+
+/// A batch of events, both ways; gives the data of each event as it stands in the golden payload.
+fn assert_batch(kind: Kind, events: &[Event<'_>], golden: &str) -> Vec<(String, Option<String>)> {
+    let mut batch = EventBatch::default();
+    for event in events {
+        batch.push(event).unwrap();
+    }
+    assert_eq!(batch.count(), events.len() as u64);
+    let head = head(kind);
+    let encoded = encode(&head, &Body::Events(&batch), &Chain::default()).unwrap();
+    assert_eq!(String::from_utf8(encoded.payload).unwrap(), golden);
+    let message = Message::decode(golden.as_bytes()).unwrap();
+    assert_eq!(message.head, head);
+    message
+        .events
+        .iter()
+        .map(|event| {
+            (
+                event.name.to_string(),
+                event.data.map(|data| data.get().to_owned()),
+            )
+        })
+        .collect()
+}
+
+fn command(work: Work) -> Command {
+    Command {
+        spec: CommandSpec {
+            work,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+            timeout_seconds: 1800,
+            stdin: None,
+            merge: false,
+        },
+        accept_until: "2026-11-22T06:31:00Z".parse().unwrap(),
+        by: requester(),
+    }
+}
+
+#[test]
+fn command_of_shell_with_everything() {
+    let mut command = command(Work::Shell {
+        command: "echo \"$1\"".to_owned(),
+    });
+    command.spec.args = vec!["a b".to_owned(), String::new()];
+    command.spec.env = BTreeMap::from([("KEY".to_owned(), "välue".to_owned())]);
+    command.spec.cwd = Some("/work".to_owned());
+    command.spec.stdin = Some("in\0\n".to_owned());
+    command.spec.merge = true;
+    assert_fact(Kind::Command, &command, golden!("command_shell"));
+}
+
+#[test]
+fn command_of_git_with_nothing() {
+    let work = Work::Git {
+        command: "status".to_owned(),
+    };
+    assert_fact(Kind::Command, &command(work), golden!("command_git"));
+}
+
+#[test]
+fn command_of_claude() {
+    let work = Work::Claude {
+        prompt: "--help\r\n".to_owned(),
+        continue_conversation: true,
+        conversation_id: Some(claude_session().to_string()),
+    };
+    assert_fact(Kind::Command, &command(work), golden!("command_claude"));
+}
+
+#[test]
+fn started() {
+    let started = Started {
+        claim: claim(),
+        attempt: 1,
+        executor: "executor-0".to_owned(),
+        argv: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
+        resume_id: Some(claude_session()),
+        pod: pod(),
+        shim: "nonce".to_owned(),
+    };
+    assert_fact(Kind::Started, &started, golden!("started"));
+}
+
+#[test]
+fn resumed() {
+    let resumed = Resumed {
+        claim: claim(),
+        attempt: 2,
+        executor: "executor-1".to_owned(),
+        pod: pod(),
+        shim: "nonce".to_owned(),
+        from: ResumedFrom {
+            next: EventNo(17),
+            offsets: Offsets {
+                stdout: 4096,
+                stderr: 7,
+            },
+        },
+    };
+    assert_fact(Kind::Resumed, &resumed, golden!("resumed"));
+}
+
+#[test]
+fn output() {
+    let stdout = Some(OutputStream::Stdout);
+    let stderr = Some(OutputStream::Stderr);
+    let pieces: [(&[u8], _, _); 4] = [
+        (b"hello \"you\"\t50%\r60%", stdout, false),
+        (b"\0\xff", stderr, false),
+        ("é🎉 data: x".as_bytes(), stdout, true),
+        (b"", stdout, false),
+    ];
+    let events: Vec<_> = pieces
+        .iter()
+        .map(|(bytes, stream, partial)| Event::Output(Text::of(bytes, *stream, *partial)))
+        .collect();
+    let read = assert_batch(Kind::Output, &events, golden!("output"));
+    for ((name, data), (bytes, stream, partial)) in read.iter().zip(pieces) {
+        assert_eq!(name, "output");
+        let text: Text<'_> = serde_json::from_str(data.as_deref().unwrap()).unwrap();
+        assert_eq!(text, Text::of(bytes, stream, partial));
+        let newline: &[u8] = if partial { b"" } else { b"\n" };
+        assert_eq!(text.bytes().unwrap(), [bytes, newline].concat());
+    }
+}
+
+#[test]
+fn claude() {
+    let lines: [(&[u8], bool); 3] = [
+        (
+            br#"{"type":"assistant","n":1.0e2,"text":"\u0000\ud83d\/"}"#,
+            false,
+        ),
+        (b" {\"b\":1,\r\"a\":2}\t", false),
+        (b"{}", true),
+    ];
+    let mut events: Vec<_> = lines
+        .iter()
+        .map(|(line, partial)| Event::Claude(ClaudeLine::parse(line, *partial).unwrap()))
+        .collect();
+    events.push(Event::Error(Text::of(b"oops", None, false)));
+    let read = assert_batch(Kind::Claude, &events, golden!("claude"));
+    for ((name, data), (line, partial)) in read.iter().zip(lines) {
+        assert_eq!(name, "claude_event");
+        let data = data.as_deref().unwrap();
+        assert_eq!(ClaudeLine::of_data(data), ClaudeLine::parse(line, partial));
+    }
+    let (name, data) = &read[3];
+    assert_eq!(
+        (name.as_str(), data.as_deref()),
+        ("error", Some(r#"{"line":"oops"}"#))
+    );
+}
+
+#[test]
+fn what_is_no_line_of_claude() {
+    let lines: [&[u8]; 9] = [
+        b"",
+        b"[{}]",
+        b"null",
+        b"text",
+        b"{",
+        b"{}{}",
+        b"{\"a\":\n1}",
+        b"{\"\xff\":1}",
+        b"{\"a\":\"\r\"}",
+    ];
+    for line in lines {
+        assert_eq!(
+            ClaudeLine::parse(line, false),
+            None,
+            "{}",
+            line.escape_ascii()
+        );
+    }
+    for data in ["{}", "{\"line\":\"x\"}", "{\"event\":{"] {
+        assert_eq!(
+            ClaudeLine::of_data(data).map(|line| line.bytes()),
+            None,
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn claude_fragment() {
+    let fragment = Fragment {
+        index: 1,
+        last: true,
+        text: "\"x\\n\"}}".into(),
+    };
+    let golden = golden!("claude_fragment");
+    let read = assert_batch(
+        Kind::Claude,
+        &[Event::ClaudeFragment(fragment.clone())],
+        golden,
+    );
+    assert_eq!(read, [("claude_event".to_owned(), None)]);
+    let message = Message::decode(golden.as_bytes()).unwrap();
+    assert_eq!(message.events[0].fragment, Some(fragment));
+}
+
+#[test]
+fn complete() {
+    let complete = Complete {
+        exit_code: 137,
+        duration_ms: 12,
+        claude_session_id: claude_session().to_string(),
+        conversation_id: session().conversation().to_string(),
+        ok: false,
+        outcome: Outcome::Signaled,
+        signal: Some(9),
+        stdout_bytes: Some(4096),
+        stderr_bytes: Some(7),
+        stdout_sha256: Some("ab".repeat(32)),
+        stderr_sha256: Some("cd".repeat(32)),
+        reason: String::new(),
+    };
+    let read = assert_batch(
+        Kind::Complete,
+        &[Event::Complete(&complete)],
+        golden!("complete"),
+    );
+    assert_eq!(read[0].0, "complete");
+    let data = read[0].1.as_deref().unwrap();
+    assert_eq!(serde_json::from_str::<Complete>(data).unwrap(), complete);
+}
+
+#[test]
+fn complete_without_a_process() {
+    let complete = Complete::without_process(Outcome::Lost, "the pod is gone");
+    let golden = golden!("complete_lost");
+    let read = assert_batch(Kind::Complete, &[Event::Complete(&complete)], golden);
+    let data = read[0].1.as_deref().unwrap();
+    assert_eq!(serde_json::from_str::<Complete>(data).unwrap(), complete);
+}
+
+fn assert_session_fact(fact: SessionFact, golden: &str) {
+    let message = SessionMessage {
+        v: PAYLOAD_VERSION,
+        project: "demo".parse().unwrap(),
+        session: session(),
+        at: at(),
+        fact,
+    };
+    assert_eq!(serde_json::to_string(&message).unwrap(), golden);
+    assert_eq!(
+        serde_json::from_str::<SessionMessage>(golden).unwrap(),
+        message
+    );
+}
+
+#[test]
+fn session_created() {
+    let created = Created {
+        pod: "pod-1".parse().unwrap(),
+        namespace: Some("team".parse().unwrap()),
+        container: Some("main".parse().unwrap()),
+        by: requester(),
+    };
+    assert_session_fact(SessionFact::Created(created), golden!("session_created"));
+}
+
+#[test]
+fn session_linked() {
+    let linked = Linked {
+        claude_session_id: claude_session(),
+        conversation_id: session().conversation(),
+        stream: "session-1".parse().unwrap(),
+        command_seq: StreamSeq(48189),
+    };
+    assert_session_fact(SessionFact::Linked(linked), golden!("session_linked"));
+}
+
+#[test]
+fn session_ended() {
+    let ended = Ended {
+        by: requester(),
+        cancel: true,
+    };
+    assert_session_fact(SessionFact::Ended(ended), golden!("session_ended"));
+}
+
+#[test]
+fn fields_and_kinds_of_the_future_are_passed_over() {
+    let golden = golden!("output")
+        .replace("\"v\":1,", "\"v\":1,\"region\":{\"x\":[1]},")
+        .replace("\"kind\":\"output\"", "\"kind\":\"video\"")
+        .replace("\"type\":\"output\"", "\"type\":\"frame\",\"size\":2");
+    let message = Message::decode(golden.as_bytes()).unwrap();
+    assert_eq!(message.head.known_kind(), None);
+    assert_eq!(message.events[0].name, "frame");
+    let linked = golden!("session_linked").replace("\"v\":1,", "\"v\":1,\"more\":null,");
+    serde_json::from_str::<SessionMessage>(&linked).unwrap();
+}
+
+#[test]
+fn every_golden_file_is_used() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let source = include_str!("golden.rs");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(source.contains(&format!("golden!(\"{name}\")")), "{name}");
+    }
+}

@@ -1,0 +1,17 @@
+//! What rdev decides, without doing it: no IO, no clock, no async runtime. Time and ids come in
+//! as arguments, what is to be done comes out as values.
+//!
+//! The files are the stations of a command: [`request`] (is it acceptable), [`session`] (may it
+//! run), [`exec`] (what is to be done with it now), [`invocation`] (what is executed), [`run`]
+//! with [`lines`] (bytes in, numbered events out), [`claude`] and [`fragment`] (what the agent
+//! said), [`conversation`] (what is kept of it).
+
+pub mod claude;
+pub mod conversation;
+pub mod exec;
+pub mod fragment;
+pub mod invocation;
+pub mod lines;
+pub mod request;
+pub mod run;
+pub mod session;

@@ -1,0 +1,354 @@
+//! The station `accept`: a loose request becomes a strict [`CommandSpec`], or an error that says
+//! what to change. Used by the gateway.
+//!
+//! Invariant: a spec that leaves here can be put into an argv as it is; nothing in it can be read
+//! as an option, an environment entry or a path other than the one it is meant to be. Empty
+//! optional texts count as absent, because clients written in Go send them so.
+
+use std::collections::BTreeMap;
+
+use rdev_contract::event::{CommandSpec, Work};
+use rdev_contract::http::ExecRequest;
+use rdev_contract::id::StreamId;
+use uuid::Uuid;
+
+/// Linux refuses to execute a program with a longer single argument or environment entry
+/// (`MAX_ARG_STRLEN`, 128 KiB with the closing NUL): better told at once than by the pod.
+pub const ARGUMENT_MAX_BYTES: usize = 128 * 1024 - 1;
+/// More are a mistake; the kernel's own limit counts bytes, and pointers to each argument.
+pub const ARGUMENTS_MAX_COUNT: usize = 4096;
+/// As for the arguments.
+pub const ENVIRONMENT_MAX_COUNT: usize = 1024;
+/// Arguments and environment share a quarter of the stack limit (2 MiB of the usual 8 MiB), and
+/// the container's own environment needs room beside these.
+pub const ARGUMENTS_AND_ENVIRONMENT_MAX_BYTES: usize = 1024 * 1024;
+/// `PATH_MAX` of Linux, with the closing NUL.
+pub const CWD_MAX_BYTES: usize = 4095;
+
+/// What the configuration says about run times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// For a request that names no `timeout_seconds`.
+    pub default_timeout_seconds: u64,
+    /// `RDEV_MAX_TIMEOUT`.
+    pub max_timeout_seconds: u64,
+}
+
+impl Default for RequestLimits {
+    /// Half an hour unless the request says otherwise, six hours at most.
+    fn default() -> Self {
+        Self {
+            default_timeout_seconds: 30 * 60,
+            max_timeout_seconds: 6 * 60 * 60,
+        }
+    }
+}
+
+/// Why a request is refused (HTTP 400).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct RequestError {
+    /// For programs; stable.
+    pub code: &'static str,
+    /// For people: what is wrong and what would be right.
+    pub detail: String,
+}
+
+impl RequestError {
+    fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// The stream id that the client chose, if it chose one.
+///
+/// # Errors
+/// [`RequestError`] `invalid_stream_id` when it is not one.
+pub fn requested_stream(request: &ExecRequest) -> Result<Option<StreamId>, RequestError> {
+    let Some(text) = request.stream_id.as_deref().filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|error| RequestError::new("invalid_stream_id", format!("stream_id: {error}")))
+}
+
+/// Checks a request and makes the command of it that goes into the log.
+///
+/// # Errors
+/// [`RequestError`] for everything that could not be executed as the client means it.
+pub fn parse_exec_request(
+    request: ExecRequest,
+    limits: &RequestLimits,
+) -> Result<CommandSpec, RequestError> {
+    let work = work(&request)?;
+    let args = request.args.unwrap_or_default();
+    let env = request.env.unwrap_or_default();
+    check_arguments(&work, &args)?;
+    check_environment(&env)?;
+    check_total_size(&work, &args, &env)?;
+    let is_claude = matches!(work, Work::Claude { .. });
+    let stdin = request.stdin.filter(|text| !text.is_empty());
+    if is_claude && stdin.is_some() {
+        return Err(RequestError::new(
+            "invalid_stdin",
+            "stdin is where claude gets its prompt: put the text into prompt",
+        ));
+    }
+    Ok(CommandSpec {
+        work,
+        args,
+        env,
+        cwd: cwd(request.cwd)?,
+        timeout_seconds: timeout(request.timeout_seconds, limits)?,
+        stdin,
+        // claude's stdout is JSON lines; anything mixed into it could not be told apart.
+        merge: request.merge.unwrap_or(false) && !is_claude,
+    })
+}
+
+fn work(request: &ExecRequest) -> Result<Work, RequestError> {
+    match request.kind.as_str() {
+        "shell" => Ok(Work::Shell {
+            command: command(request)?,
+        }),
+        "git" => {
+            let command = command(request)?;
+            if command.starts_with('-') {
+                return Err(RequestError::new(
+                    "invalid_command",
+                    "the git command begins with -: put the subcommand (as in status) into command \
+                     and its options into args",
+                ));
+            }
+            Ok(Work::Git { command })
+        }
+        "claude" => Ok(Work::Claude {
+            prompt: request
+                .prompt
+                .clone()
+                .filter(|text| !text.is_empty())
+                .ok_or_else(|| {
+                    RequestError::new(
+                        "missing_prompt",
+                        "type claude needs a prompt that is not empty",
+                    )
+                })?,
+            continue_conversation: request.continue_conversation.unwrap_or(false),
+            conversation_id: conversation_id(request.conversation_id.as_deref())?,
+        }),
+        "" => Err(RequestError::new(
+            "invalid_type",
+            "type is missing: give shell, git or claude",
+        )),
+        other => Err(RequestError::new(
+            "invalid_type",
+            format!("type {other:?} is not known: give shell, git or claude"),
+        )),
+    }
+}
+
+fn command(request: &ExecRequest) -> Result<String, RequestError> {
+    let Some(command) = request.command.clone().filter(|text| !text.is_empty()) else {
+        return Err(RequestError::new(
+            "missing_command",
+            format!("type {} needs a command that is not empty", request.kind),
+        ));
+    };
+    check_argument("invalid_command", "command", &command)?;
+    Ok(command)
+}
+
+/// Only a UUID may reach argv: `--resume --help` would print the help. One spelling of it, so
+/// that two requests for the same conversation are equal.
+fn conversation_id(text: Option<&str>) -> Result<Option<String>, RequestError> {
+    /// A UUID with hyphens; `Uuid` also reads three other spellings.
+    const HYPHENATED_BYTES: usize = 36;
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match Uuid::try_parse(text) {
+        Ok(uuid) if text.len() == HYPHENATED_BYTES => Ok(Some(uuid.as_hyphenated().to_string())),
+        Ok(_) | Err(_) => Err(RequestError::new(
+            "invalid_conversation_id",
+            "conversation_id is not a UUID with hyphens: give the session's conversation id or a \
+             claude session id",
+        )),
+    }
+}
+
+fn check_argument(code: &'static str, name: &str, text: &str) -> Result<(), RequestError> {
+    if text.contains('\0') {
+        return Err(RequestError::new(
+            code,
+            format!("{name} holds a NUL character, which no argument of a program can"),
+        ));
+    }
+    if text.len() > ARGUMENT_MAX_BYTES {
+        return Err(RequestError::new(
+            code,
+            format!(
+                "{name} is longer than the {ARGUMENT_MAX_BYTES} bytes that Linux allows: \
+                 write it to a file or to stdin"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn check_arguments(work: &Work, args: &[String]) -> Result<(), RequestError> {
+    const CODE: &str = "invalid_args";
+    if args.len() > ARGUMENTS_MAX_COUNT {
+        return Err(RequestError::new(
+            CODE,
+            format!("args has more than {ARGUMENTS_MAX_COUNT} entries"),
+        ));
+    }
+    for (index, argument) in args.iter().enumerate() {
+        check_argument(CODE, &format!("args[{index}]"), argument)?;
+        if matches!(work, Work::Claude { .. }) {
+            check_claude_argument(index, argument)?;
+        }
+    }
+    Ok(())
+}
+
+/// Flags that rdev sets itself, or that would change what it prints, reads or continues.
+const CLAUDE_RESERVED_FLAGS: [&str; 17] = [
+    "-p",
+    "--print",
+    "--output-format",
+    "--input-format",
+    "-r",
+    "--resume",
+    "-c",
+    "--continue",
+    "--session-id",
+    "--fork-session",
+    "--from-pr",
+    "--no-session-persistence",
+    "-h",
+    "--help",
+    "-v",
+    "--version",
+    "--",
+];
+
+fn check_claude_argument(index: usize, argument: &str) -> Result<(), RequestError> {
+    let flag = argument.split('=').next().unwrap_or(argument);
+    if CLAUDE_RESERVED_FLAGS.contains(&flag) {
+        return Err(RequestError::new(
+            "invalid_args",
+            format!(
+                "args[{index}]: {flag} is set by rdev itself or would end the run; use prompt, \
+                 conversation_id and continue_conversation"
+            ),
+        ));
+    }
+    // `-pc` is `-p -c` to the CLI, and `-rID` is `-r ID`.
+    let is_cluster = argument.len() > 2 && argument.starts_with('-') && !argument.starts_with("--");
+    if is_cluster {
+        return Err(RequestError::new(
+            "invalid_args",
+            format!("args[{index}]: write each flag by itself and in its long form"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_environment(env: &BTreeMap<String, String>) -> Result<(), RequestError> {
+    const CODE: &str = "invalid_env";
+    if env.len() > ENVIRONMENT_MAX_COUNT {
+        return Err(RequestError::new(
+            CODE,
+            format!("env has more than {ENVIRONMENT_MAX_COUNT} entries"),
+        ));
+    }
+    for (name, value) in env {
+        if !is_environment_name(name) {
+            return Err(RequestError::new(
+                CODE,
+                format!("env: {name:?} is not a name: letters, digits and _, no digit first"),
+            ));
+        }
+        check_argument(CODE, &format!("env {name}"), value)?;
+        // The entry that the kernel counts is NAME=VALUE.
+        if name.len() + 1 + value.len() > ARGUMENT_MAX_BYTES {
+            return Err(RequestError::new(
+                CODE,
+                format!(
+                    "env {name} is longer than the {ARGUMENT_MAX_BYTES} bytes that Linux allows"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_environment_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let begins = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    bytes.next().is_some_and(begins) && bytes.all(|byte| begins(byte) || byte.is_ascii_digit())
+}
+
+fn check_total_size(
+    work: &Work,
+    args: &[String],
+    env: &BTreeMap<String, String>,
+) -> Result<(), RequestError> {
+    let command_bytes = match work {
+        Work::Shell { command } | Work::Git { command } => command.len(),
+        Work::Claude { .. } => 0,
+    };
+    let args_bytes: usize = args.iter().map(String::len).sum();
+    let env_bytes: usize = env
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if command_bytes + args_bytes + env_bytes > ARGUMENTS_AND_ENVIRONMENT_MAX_BYTES {
+        return Err(RequestError::new(
+            "invalid_args",
+            format!(
+                "command, args and env are longer than {ARGUMENTS_AND_ENVIRONMENT_MAX_BYTES} bytes \
+                 together: pass the data by stdin or a file"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn cwd(cwd: Option<String>) -> Result<Option<String>, RequestError> {
+    let Some(path) = cwd.filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    let refuse = |why: &str| Err(RequestError::new("invalid_cwd", format!("cwd {why}")));
+    if !path.starts_with('/') {
+        return refuse("is relative: give an absolute path in the pod");
+    }
+    if path.contains('\0') {
+        return refuse("holds a NUL character, which no path can");
+    }
+    if path.len() > CWD_MAX_BYTES {
+        return refuse("is longer than the 4095 bytes that Linux allows");
+    }
+    Ok(Some(path))
+}
+
+fn timeout(seconds: Option<u64>, limits: &RequestLimits) -> Result<u64, RequestError> {
+    let max = limits.max_timeout_seconds;
+    match seconds {
+        None => Ok(limits.default_timeout_seconds.min(max)),
+        Some(seconds) if (1..=max).contains(&seconds) => Ok(seconds),
+        Some(seconds) => Err(RequestError::new(
+            "invalid_timeout",
+            format!("timeout_seconds is {seconds}: give 1 to {max}, or leave it out"),
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,293 @@
+//! The station `run`: bytes from a pod in, numbered events out. Used by the executor.
+//!
+//! A [`Run`] lives as long as one claim of one exec. Whatever the pod prints is turned into events
+//! at once and gathered; while one batch is being published, the next one fills.
+//!
+//! Invariants: numbers follow each other without gaps; within one stream, the events joined are
+//! the bytes that were fed, exactly; [`Batch::to`] counts no byte that is not in that batch or one
+//! before it, so a new `Run` that begins at a logged batch's `to` and `next` continues without a
+//! gap or a repeat.
+//!
+//! After a take-over in a claude exec the lines before the take-over must be shown to the tally
+//! ([`Run::with_tally`]): the session id and earlier results are in them.
+
+use std::time::Duration;
+
+use rdev_contract::event::{CommandSpec, Complete, Event, Kind, OutputStream, Text, Work};
+use rdev_contract::id::ConversationId;
+use rdev_contract::position::{EventNo, Offsets};
+
+use crate::claude::ClaudeTally;
+use crate::lines::{Cutter, Piece};
+
+mod agent_lines;
+mod end;
+mod outbox;
+
+use agent_lines::{AgentLines, Said};
+use outbox::Outbox;
+
+pub use end::{Exit, ProcessEnd};
+pub use outbox::{BATCH_MAX_ENCODED_BYTES, Batch, EVENT_FRAME_MAX_BYTES};
+
+/// A longer line of claude's standard output is no `claude_event` but `output` in partials: 32 MiB
+/// is four times the longest line seen, and what one exec may keep an executor from releasing.
+pub const CLAUDE_LINE_MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// How output becomes events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Lines of text, of `shell` and `git`.
+    Lines {
+        /// Both streams come through one pipe, as stdout.
+        merge: bool,
+    },
+    /// JSON lines of the Claude CLI on stdout, lines of text on stderr.
+    Claude,
+}
+
+impl Format {
+    /// The format of a command's output.
+    #[must_use]
+    pub const fn of(spec: &CommandSpec) -> Self {
+        match spec.work {
+            Work::Shell { .. } | Work::Git { .. } => Self::Lines { merge: spec.merge },
+            Work::Claude { .. } => Self::Claude,
+        }
+    }
+
+    /// The kind of message that its events are stored in.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Lines { .. } => Kind::Output,
+            Self::Claude => Kind::Claude,
+        }
+    }
+}
+
+/// The bytes do not continue what was fed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{stream:?} goes on at byte {found}, but only {expected} bytes of it have come")]
+pub struct FeedError {
+    /// Which stream.
+    pub stream: OutputStream,
+    /// Up to where its bytes have come.
+    pub expected: u64,
+    /// Where the new bytes begin.
+    pub found: u64,
+}
+
+/// The output of one exec under one claim.
+#[derive(Debug)]
+pub struct Run {
+    stdout: Stdout,
+    stderr: Cutter,
+    received: Offsets,
+    outbox: Outbox,
+    tally: ClaudeTally,
+    format: Format,
+}
+
+#[derive(Debug)]
+enum Stdout {
+    Lines(Cutter),
+    Agent(AgentLines),
+}
+
+impl Run {
+    /// Begins at `from`, with `next` as the number of the first event: the start of the exec, or
+    /// the place up to which the log holds it.
+    #[must_use]
+    pub fn new(format: Format, from: Offsets, next: EventNo) -> Self {
+        let stdout = match format {
+            Format::Lines { .. } => Stdout::Lines(Cutter::new(from.stdout)),
+            Format::Claude => Stdout::Agent(AgentLines::new(from.stdout, CLAUDE_LINE_MAX_BYTES)),
+        };
+        Self {
+            stdout,
+            stderr: Cutter::new(from.stderr),
+            received: from,
+            outbox: Outbox::new(format.kind(), from, next),
+            tally: ClaudeTally::default(),
+            format,
+        }
+    }
+
+    /// What claude said before the place where this run begins.
+    #[must_use]
+    pub fn with_tally(mut self, tally: ClaudeTally) -> Self {
+        self.tally = tally;
+        self
+    }
+
+    /// Takes bytes of one stream, which begin at `offset` in it. What has come before is skipped,
+    /// so that a re-follow may begin earlier. `now` is any clock that only goes forward.
+    ///
+    /// # Errors
+    /// [`FeedError`] when bytes are missing in between; nothing was taken then.
+    pub fn feed(
+        &mut self,
+        stream: OutputStream,
+        offset: u64,
+        bytes: &[u8],
+        now: Duration,
+    ) -> Result<(), FeedError> {
+        let expected = match stream {
+            OutputStream::Stdout => self.received.stdout,
+            OutputStream::Stderr => self.received.stderr,
+        };
+        let known = expected.checked_sub(offset).ok_or(FeedError {
+            stream,
+            expected,
+            found: offset,
+        })?;
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let Some(fresh) = bytes.get(known..).filter(|fresh| !fresh.is_empty()) else {
+            return Ok(());
+        };
+        let received = expected + fresh.len() as u64;
+        match stream {
+            OutputStream::Stdout => {
+                self.received.stdout = received;
+                self.feed_stdout(fresh, now);
+            }
+            OutputStream::Stderr => {
+                self.received.stderr = received;
+                let (outbox, format) = (&mut self.outbox, self.format);
+                self.stderr
+                    .feed(fresh, now, &mut |piece| say_stderr(outbox, format, piece));
+            }
+        }
+        Ok(())
+    }
+
+    fn feed_stdout(&mut self, fresh: &[u8], now: Duration) {
+        let (outbox, tally) = (&mut self.outbox, &mut self.tally);
+        match &mut self.stdout {
+            Stdout::Lines(cutter) => cutter.feed(fresh, now, &mut |piece| {
+                say_stdout(outbox, piece);
+            }),
+            Stdout::Agent(lines) => {
+                lines.feed(fresh, now, &mut |said| say_agent(outbox, tally, &said));
+            }
+        }
+    }
+
+    /// When [`Run::flush_partials`] should be called: text without a newline is waiting.
+    #[must_use]
+    pub fn partial_due(&self) -> Option<Duration> {
+        let stdout = match &self.stdout {
+            Stdout::Lines(cutter) => cutter.due(),
+            // JSON is only worth something whole.
+            Stdout::Agent(_) => None,
+        };
+        [stdout, self.stderr.due()].into_iter().flatten().min()
+    }
+
+    /// Shows what has waited long enough for the end of its line.
+    pub fn flush_partials(&mut self, now: Duration) {
+        let (outbox, format) = (&mut self.outbox, self.format);
+        if let Stdout::Lines(cutter) = &mut self.stdout {
+            cutter.flush_due(now, &mut |piece| say_stdout(outbox, piece));
+        }
+        self.stderr
+            .flush_due(now, &mut |piece| say_stderr(outbox, format, piece));
+    }
+
+    /// Both streams have ended: everything held back is shown.
+    pub fn finish(&mut self) {
+        let (outbox, tally, format) = (&mut self.outbox, &mut self.tally, self.format);
+        match &mut self.stdout {
+            Stdout::Lines(cutter) => cutter.finish(&mut |piece| say_stdout(outbox, piece)),
+            Stdout::Agent(lines) => lines.finish(&mut |said| say_agent(outbox, tally, &said)),
+        }
+        self.stderr
+            .finish(&mut |piece| say_stderr(outbox, format, piece));
+    }
+
+    /// The next batch to publish, if there is anything to say: at most
+    /// [`BATCH_MAX_ENCODED_BYTES`] of encoded events.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        self.outbox.take()
+    }
+
+    /// Bytes of encoded events that were not taken yet. The executor stops reading from the pod
+    /// while there are too many; taking batches is all that it needs to go on.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.outbox.pending_bytes()
+    }
+
+    /// Bytes of text that wait for their newline. Not a reason to stop reading: only more output,
+    /// time or the end can release them.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let stdout = match &self.stdout {
+            Stdout::Lines(cutter) => cutter.held_bytes(),
+            Stdout::Agent(lines) => lines.held_bytes(),
+        };
+        stdout + self.stderr.held_bytes()
+    }
+
+    /// Up to where bytes have come: where to follow from when a connection is lost.
+    #[must_use]
+    pub const fn received(&self) -> Offsets {
+        self.received
+    }
+
+    /// The number of the next event after everything that was fed, taken or not. The number of
+    /// `complete`, once all batches are taken after [`Run::finish`].
+    #[must_use]
+    pub const fn next(&self) -> EventNo {
+        self.outbox.next()
+    }
+
+    /// What claude said about itself so far.
+    #[must_use]
+    pub const fn tally(&self) -> &ClaudeTally {
+        &self.tally
+    }
+
+    /// The end of the exec, from the supervisor's end frame. Only to be asked once
+    /// [`Run::received`] equals the frame's totals and [`Run::finish`] was called.
+    #[must_use]
+    pub fn complete(&self, end: &ProcessEnd, conversation: ConversationId) -> Complete {
+        end::complete(self.format, &self.tally, end, conversation)
+    }
+}
+
+fn say_stdout(outbox: &mut Outbox, piece: Piece<'_>) {
+    let stream = Some(OutputStream::Stdout);
+    outbox.released_stdout(piece.source_bytes());
+    outbox.push(
+        &Event::Output(Text::of(piece.bytes, stream, piece.partial)),
+        piece.bytes,
+    );
+}
+
+fn say_stderr(outbox: &mut Outbox, format: Format, piece: Piece<'_>) {
+    let event = match format {
+        Format::Lines { .. } => {
+            let stream = Some(OutputStream::Stderr);
+            Event::Output(Text::of(piece.bytes, stream, piece.partial))
+        }
+        Format::Claude => Event::Error(Text::of(piece.bytes, None, piece.partial)),
+    };
+    outbox.released_stderr(piece.source_bytes());
+    outbox.push(&event, piece.bytes);
+}
+
+fn say_agent(outbox: &mut Outbox, tally: &mut ClaudeTally, said: &Said<'_>) {
+    match said {
+        Said::Line(line) => {
+            tally.observe(line.text());
+            outbox.push_line(line);
+        }
+        Said::Piece(piece) => say_stdout(outbox, *piece),
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! The supervisor's end frame becomes the exec's `complete`.
+//!
+//! Invariant: only an exit code of 0, with no error told, is `ok`; of claude also the success of
+//! its last result is needed.
+
+use rdev_contract::event::{Complete, Outcome};
+use rdev_contract::id::ConversationId;
+use rdev_contract::position::Offsets;
+
+use super::Format;
+use crate::claude::ClaudeTally;
+
+/// Shells count a death by signal so.
+const SIGNAL_EXIT_CODE_BASE: i32 = 128;
+/// Where there is no exit code to tell.
+const NO_EXIT_CODE: i32 = -1;
+
+/// How the process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// What the supervisor's end frame says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessEnd {
+    /// How the process ended. 127 or 126 where it could not be started.
+    pub exit: Exit,
+    /// It was stopped because it ran too long.
+    pub timed_out: bool,
+    /// It was stopped because a client asked for it.
+    pub canceled: bool,
+    /// Why it could not be started.
+    pub spawn_error: Option<String>,
+    /// Why its output is not whole, or why the supervisor had to stop it.
+    pub error: Option<String>,
+    /// Bytes of both streams.
+    pub totals: Offsets,
+    /// Hash of stdout, lower-case hex.
+    pub stdout_sha256: String,
+    /// Hash of stderr, lower-case hex.
+    pub stderr_sha256: String,
+    /// From launch to end.
+    pub duration_ms: u64,
+}
+
+pub(super) fn complete(
+    format: Format,
+    tally: &ClaudeTally,
+    end: &ProcessEnd,
+    conversation: ConversationId,
+) -> Complete {
+    let (outcome, exit_code) = outcome(end);
+    let is_unharmed =
+        outcome == Outcome::Exited && end.spawn_error.is_none() && end.error.is_none();
+    let (ok, session) = match format {
+        Format::Lines { .. } => (is_unharmed && exit_code == 0, None),
+        Format::Claude => (
+            is_unharmed && tally.is_success(exit_code),
+            tally.session_id(),
+        ),
+    };
+    Complete {
+        exit_code,
+        duration_ms: end.duration_ms,
+        claude_session_id: session.map(|id| id.to_string()).unwrap_or_default(),
+        conversation_id: session
+            .map(|_| conversation.to_string())
+            .unwrap_or_default(),
+        ok,
+        outcome,
+        signal: match end.exit {
+            Exit::Code(_) => None,
+            Exit::Signal(number) => Some(number),
+        },
+        stdout_bytes: Some(end.totals.stdout),
+        stderr_bytes: Some(end.totals.stderr),
+        stdout_sha256: Some(end.stdout_sha256.clone()),
+        stderr_sha256: Some(end.stderr_sha256.clone()),
+        reason: reason(format, tally, end, ok, outcome),
+    }
+}
+
+const fn outcome(end: &ProcessEnd) -> (Outcome, i32) {
+    if end.canceled {
+        return (Outcome::Canceled, NO_EXIT_CODE);
+    }
+    if end.timed_out {
+        return (Outcome::TimedOut, NO_EXIT_CODE);
+    }
+    match end.exit {
+        Exit::Code(code) => (Outcome::Exited, code),
+        Exit::Signal(number) => (Outcome::Signaled, SIGNAL_EXIT_CODE_BASE + number),
+    }
+}
+
+fn reason(
+    format: Format,
+    tally: &ClaudeTally,
+    end: &ProcessEnd,
+    ok: bool,
+    outcome: Outcome,
+) -> String {
+    if let Some(error) = end.error.as_ref().or(end.spawn_error.as_ref()) {
+        return crate::claude::bounded(error.clone());
+    }
+    if format == Format::Claude && !ok && outcome == Outcome::Exited {
+        return tally.failure();
+    }
+    String::new()
+}
+
+#[cfg(test)]
+#[path = "end_tests.rs"]
+mod tests;

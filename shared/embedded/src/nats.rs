@@ -1,0 +1,358 @@
+//! A nats-server with JetStream, on 127.0.0.1, with its store and configuration in one directory:
+//!
+//! - `nats.conf` (written by us at every start), `jetstream/` (the store), `server.log`;
+//! - `password` (readable by its owner only), if one is asked for: whoever can publish a command can
+//!   run one, so on a machine with several users they must be kept out.
+
+use crate::child::{Child, DeathSignal, Program};
+use crate::claim::Claim;
+use crate::locate;
+use crate::start::{Launch, PORT_ATTEMPTS, StartError, blocking};
+use crate::watch::Watch;
+use crate::{output, port, secret};
+use rustix::process::Signal;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// The name for error messages.
+const SERVER: &str = "nats-server";
+
+/// The user that the password is for.
+const USER: &str = "rdev";
+
+/// A batch of events is up to 256 KiB of JSON, other messages up to 1 MiB; the services refuse a
+/// server with less.
+const MAX_PAYLOAD_BYTES: u32 = 1024 * 1024;
+
+/// How long the server may take to write its state and end.
+const STOP_GRACE_SECONDS: u64 = 15;
+
+/// The greeting (`INFO …`) of a server, which is one line, is looked at up to here.
+const GREETING_BYTES: usize = 64;
+
+/// When the server syncs its files to disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncInterval {
+    /// Before each acknowledgement: an ack means on disk.
+    #[default]
+    Always,
+    /// Every so often: acknowledged messages of the last interval are lost with the machine's power.
+    Every(Duration),
+}
+
+impl fmt::Display for SyncInterval {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => formatter.write_str("always"),
+            Self::Every(interval) => write!(formatter, "\"{}ms\"", interval.as_millis()),
+        }
+    }
+}
+
+/// How to run a nats-server.
+#[derive(Debug, Clone)]
+pub struct NatsOptions {
+    /// Where everything of this server is; made when it is missing.
+    pub directory: PathBuf,
+    /// The port on 127.0.0.1; 0 draws a free one, which the server then keeps over restarts.
+    pub port: u16,
+    /// The port for monitoring over HTTP, if wanted; 0 draws a free one.
+    pub monitor_port: Option<u16>,
+    /// When files are synced.
+    pub sync_interval: SyncInterval,
+    /// The largest message.
+    pub max_payload_bytes: u32,
+    /// The name of the server; in a cluster each needs its own.
+    pub server_name: String,
+    /// Whether clients need a password, which is made and then carried by [`NatsServer::url`].
+    /// Without it every user of the machine can publish commands. Not for an `extra_config` that
+    /// has accounts or users of its own.
+    pub needs_password: bool,
+    /// More text for the configuration file (cluster, accounts).
+    pub extra_config: String,
+    /// The program; `None` finds or installs one.
+    pub program: Option<PathBuf>,
+}
+
+impl NatsOptions {
+    /// A server in this directory, on a free port, that syncs before each acknowledgement and
+    /// asks for no password.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            port: 0,
+            monitor_port: None,
+            sync_interval: SyncInterval::default(),
+            max_payload_bytes: MAX_PAYLOAD_BYTES,
+            server_name: "rdev".to_owned(),
+            needs_password: false,
+            extra_config: String::new(),
+            program: None,
+        }
+    }
+}
+
+/// A nats-server that runs, or ran and can be restarted.
+#[derive(Debug)]
+pub struct NatsServer {
+    home: Home,
+    ports: Ports,
+    child: Child,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    client: u16,
+    monitor: Option<u16>,
+}
+
+/// What is there before the process is.
+#[derive(Debug)]
+struct Home {
+    options: NatsOptions,
+    claim: Arc<Claim>,
+    program: PathBuf,
+    password: Option<String>,
+}
+
+impl NatsServer {
+    /// Starts a server, and returns when it takes connections.
+    ///
+    /// # Errors
+    /// The program or the directory cannot be had, or the server does not get ready; then with what
+    /// its log says.
+    pub async fn start(options: NatsOptions) -> Result<Self, StartError> {
+        let home = blocking(move || Home::prepare(options)).await?;
+        let mut attempt = 1;
+        loop {
+            let ports = home.draw_ports();
+            let ports = ports.map_err(|source| StartError::NoPort { source })?;
+            let may_draw_again = home.options.port == 0 && attempt < PORT_ATTEMPTS;
+            match home.launch(ports).await {
+                Err(StartError::PortTaken { .. }) if may_draw_again => attempt += 1,
+                Err(error) => return Err(error),
+                Ok(child) => return Ok(Self { home, ports, child }),
+            }
+        }
+    }
+
+    /// The URL for clients, with the password if one is needed.
+    pub fn url(&self) -> String {
+        let port = self.ports.client;
+        match &self.home.password {
+            Some(password) => format!("nats://{USER}:{password}@127.0.0.1:{port}"),
+            None => format!("nats://127.0.0.1:{port}"),
+        }
+    }
+
+    /// The URL of the monitoring pages, if they were asked for.
+    pub fn monitor_url(&self) -> Option<String> {
+        let port = self.ports.monitor?;
+        Some(format!("http://127.0.0.1:{port}"))
+    }
+
+    /// The port for clients.
+    pub fn port(&self) -> u16 {
+        self.ports.client
+    }
+
+    /// The number of the process (of the last one, when it has ended).
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.home.log()
+    }
+
+    /// Waits until the server ends, for whatever reason.
+    pub async fn wait(&self) -> ExitStatus {
+        self.child.wait().await
+    }
+
+    /// Sends a signal, for tests that stop and continue it.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.child.signal(signal)
+    }
+
+    /// Kills the server (SIGKILL) and waits for its end.
+    pub async fn kill(&mut self) -> ExitStatus {
+        self.child.kill().await
+    }
+
+    /// Stops the server in good order and waits for its end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let grace = Duration::from_secs(STOP_GRACE_SECONDS);
+        self.child.stop(Signal::TERM, grace).await
+    }
+
+    /// Stops the server if it runs, and starts it again on the same store and ports.
+    ///
+    /// # Errors
+    /// As [`NatsServer::start`].
+    pub async fn restart(&mut self) -> Result<(), StartError> {
+        self.stop().await;
+        self.child = self.home.launch(self.ports).await?;
+        Ok(())
+    }
+}
+
+impl Home {
+    fn prepare(options: NatsOptions) -> Result<Self, StartError> {
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => locate::locate_nats_server()?,
+        };
+        let claim = Claim::take(&options.directory, 0o700)?;
+        let password = match options.needs_password {
+            true => Some(secret::kept_in(&claim.directory().join("password"))?),
+            false => None,
+        };
+        Ok(Self {
+            options,
+            claim: Arc::new(claim),
+            program,
+            password,
+        })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.claim.directory().join("server.log")
+    }
+
+    fn draw_ports(&self) -> io::Result<Ports> {
+        let drawn = |wanted| {
+            if wanted == 0 {
+                port::draw()
+            } else {
+                Ok(wanted)
+            }
+        };
+        Ok(Ports {
+            client: drawn(self.options.port)?,
+            monitor: self.options.monitor_port.map(drawn).transpose()?,
+        })
+    }
+
+    async fn launch(&self, ports: Ports) -> Result<Child, StartError> {
+        let directory = self.claim.directory();
+        let claim = Arc::clone(&self.claim);
+        blocking(move || claim.end_leftovers(&[], &[SERVER])).await?;
+        remove_port_files(directory).map_err(|source| StartError::file(directory, source))?;
+        let configuration = directory.join("nats.conf");
+        secret::write(&configuration, &self.configuration(ports))
+            .map_err(|source| StartError::file(&configuration, source))?;
+
+        let log = self.log();
+        let log_start = output::rotate(&log);
+        let mut watch = Watch::new(directory);
+        let child = Program::new(&self.program)
+            .argument("--config")
+            .argument(&configuration)
+            .directory(directory)
+            .log(&log)
+            .death_signal(DeathSignal::Kill)
+            .spawn()?;
+        let pid = child.pid();
+        let launch = Launch {
+            server: SERVER,
+            child,
+            port: ports.client,
+            log: &log,
+            log_start,
+            hint: "",
+        };
+        let ready = async {
+            while !(has_port_file(directory, pid) && greets(ports.client).await) {
+                watch.changed().await;
+            }
+        };
+        launch.until(ready).await
+    }
+
+    fn configuration(&self, ports: Ports) -> String {
+        let Self {
+            options, password, ..
+        } = self;
+        let directory = quoted(&self.claim.directory().to_string_lossy());
+        let monitor = ports
+            .monitor
+            .map(|port| format!("http: \"127.0.0.1:{port}\"\n"));
+        let authorization = password.as_ref().map(|password| {
+            format!("authorization {{ user: {USER}, password: \"{password}\" }}\n")
+        });
+        format!(
+            "# Written at every start; changes here are lost.\n\
+             server_name: {name}\n\
+             listen: \"127.0.0.1:{port}\"\n\
+             max_payload: {payload}\n\
+             ports_file_dir: {directory}\n\
+             jetstream {{\n  store_dir: {directory}\n  sync_interval: {sync}\n}}\n\
+             {monitor}{authorization}{extra}\n",
+            name = quoted(&options.server_name),
+            port = ports.client,
+            payload = options.max_payload_bytes,
+            sync = options.sync_interval,
+            monitor = monitor.unwrap_or_default(),
+            authorization = authorization.unwrap_or_default(),
+            extra = options.extra_config,
+        )
+    }
+}
+
+/// The server writes this file once it listens; its name carries the process number, so it speaks
+/// of this very process.
+fn has_port_file(directory: &Path, pid: u32) -> bool {
+    let suffix = format!("_{pid}.ports");
+    fs::read_dir(directory).is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().ends_with(&suffix))
+    })
+}
+
+/// A killed server leaves its file, and process numbers come back.
+fn remove_port_files(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "ports")
+        {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the server's greeting arrives.
+async fn greets(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+        return false;
+    };
+    let mut greeting = [0; GREETING_BYTES];
+    match stream.read(&mut greeting).await {
+        Ok(count) => greeting
+            .get(..count)
+            .is_some_and(|start| start.starts_with(b"INFO ")),
+        Err(_) => false,
+    }
+}
+
+/// A string of the server's configuration language.
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}

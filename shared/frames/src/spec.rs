@@ -1,0 +1,100 @@
+//! What to run. An executor writes it into a launch request; the supervisor reads it once.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// How much unacknowledged output a journal keeps when the launch does not say: 256 MiB, well below
+/// the size of an ordinary pod's scratch space.
+const DEFAULT_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// SIGTERM, the signal that asks an ordinary command to stop.
+const SIGTERM: i32 = 15;
+
+/// How long an ordinary command may take to stop when it is asked to.
+const DEFAULT_STOP_WAIT_MS: u64 = 5_000;
+
+/// A command and the limits it runs under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Program and arguments. The program is looked up in `PATH` when it has no slash.
+    pub argv: Vec<String>,
+    /// Added to the container's environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Where to run; the directory of `serve` when absent.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// The first bytes of standard input. They travel outside the JSON.
+    #[serde(skip)]
+    pub stdin: Bytes,
+    /// Keep standard input open for more bytes after `stdin`; otherwise it is closed then.
+    #[serde(default)]
+    pub stdin_open: bool,
+    /// One pipe for standard output and standard error, in true order, reported as stdout.
+    #[serde(default)]
+    pub merge: bool,
+    /// End the command after this long; `None` means never.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// How to end the command: each signal in turn, then SIGKILL.
+    #[serde(default = "default_stop")]
+    pub stop: Vec<StopStep>,
+    /// What to do when the journal is full.
+    #[serde(default)]
+    pub overflow: Overflow,
+    /// How much unacknowledged output the journal keeps, in bytes of its file.
+    #[serde(default = "default_journal_max_bytes")]
+    pub journal_max_bytes: u64,
+}
+
+impl Spec {
+    /// A command with the defaults for everything else.
+    #[must_use]
+    pub fn new(argv: Vec<String>) -> Self {
+        Self {
+            argv,
+            env: BTreeMap::new(),
+            cwd: None,
+            stdin: Bytes::new(),
+            stdin_open: false,
+            merge: false,
+            timeout_ms: None,
+            stop: default_stop(),
+            overflow: Overflow::default(),
+            journal_max_bytes: default_journal_max_bytes(),
+        }
+    }
+}
+
+/// One step of ending a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopStep {
+    /// The signal's number; it goes to every process below the supervisor.
+    pub signal: i32,
+    /// How long to wait for all of them to end before the next step, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// What to do when the journal holds its maximum of unacknowledged output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// Stop reading the command's pipes until something is acknowledged: the command waits.
+    #[default]
+    Backpressure,
+    /// End the command with an error. For programs that lose data when their reader waits.
+    Terminate,
+}
+
+fn default_stop() -> Vec<StopStep> {
+    vec![StopStep {
+        signal: SIGTERM,
+        wait_ms: DEFAULT_STOP_WAIT_MS,
+    }]
+}
+
+fn default_journal_max_bytes() -> u64 {
+    DEFAULT_JOURNAL_MAX_BYTES
+}

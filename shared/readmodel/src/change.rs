@@ -1,0 +1,268 @@
+//! What a message of the log changes in the tables: values that [`crate::Writer`] executes, one
+//! statement each.
+//!
+//! Each can be applied again over what is there already and gives the same rows, so a log that was
+//! restored under another identity can be read again from its beginning.
+
+use jiff::Timestamp;
+use rdev_contract::event::{Complete, PodIdentity, Requester};
+use rdev_contract::id::{
+    ClaudeSessionId, ConversationId, DnsLabel, ExecId, PodName, ProjectId, SessionId, StreamId,
+};
+use rdev_contract::position::StreamSeq;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::position::LogIdentity;
+
+/// One change of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A session exists.
+    SessionCreated(SessionCreated),
+    /// A session's conversation continues with another claude session.
+    SessionLinked(SessionLinked),
+    /// A session takes no new execs.
+    SessionEnded(SessionEnded),
+    /// An exec was asked for.
+    Commanded(Box<Commanded>),
+    /// An exec was claimed.
+    Started(Box<Started>),
+    /// An exec was taken over.
+    Resumed(Resumed),
+    /// The Claude CLI told how its run went.
+    ClaudeResult(Box<ClaudeResult>),
+    /// A part of a claude line is here.
+    FragmentAdded(FragmentAdded),
+    /// An exec ended.
+    Completed(Box<Completed>),
+    /// An exec belongs to a conversation. Behind its [`Self::Completed`].
+    ConversationHeld(ConversationHeld),
+    /// An exec's prompt is a message. Behind its [`Self::Completed`].
+    UserMessage(UserMessage),
+    /// An exec's result is a message. Behind its [`Self::Completed`].
+    AssistantMessage(AssistantMessage),
+    /// A message could not be read.
+    Poisoned(Box<Poisoned>),
+}
+
+/// See [`Change::SessionCreated`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionCreated {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The session.
+    pub session: SessionId,
+    /// Its pod.
+    pub pod: PodName,
+    /// The pod's namespace, if one was given.
+    pub namespace: Option<DnsLabel>,
+    /// The container, if one was given.
+    pub container: Option<DnsLabel>,
+    /// Who asked for it.
+    pub by: Requester,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::SessionLinked`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionLinked {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The session.
+    pub session: SessionId,
+    /// What it continues with.
+    pub claude_session: ClaudeSessionId,
+    /// The exec that yielded it.
+    pub stream: StreamId,
+    /// Place of that exec's command.
+    pub command_seq: StreamSeq,
+}
+
+/// See [`Change::SessionEnded`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionEnded {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The session.
+    pub session: SessionId,
+    /// Who asked for it.
+    pub by: Requester,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::Commanded`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commanded {
+    /// The exec.
+    pub exec: ExecId,
+    /// `shell`, `git` or `claude`.
+    pub kind: &'static str,
+    /// Of `shell` and `git`.
+    pub command: Option<String>,
+    /// Of `claude`.
+    pub prompt: Option<String>,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Working directory, if one was given.
+    pub cwd: Option<String>,
+    /// Limit of its run.
+    pub timeout_seconds: u64,
+    /// Who asked for it.
+    pub by: Requester,
+    /// The life of the stream that holds the command.
+    pub log: LogIdentity,
+    /// The command's place in it.
+    pub sequence: StreamSeq,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::Started`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Started {
+    /// The exec.
+    pub exec: ExecId,
+    /// The life of the stream, for an exec whose command is not in it any more.
+    pub log: LogIdentity,
+    /// Number of the claim.
+    pub attempt: u32,
+    /// Who claimed it.
+    pub executor: String,
+    /// What is executed.
+    pub argv: Vec<String>,
+    /// The claude session that it resumes.
+    pub resume_id: Option<ClaudeSessionId>,
+    /// Where it runs.
+    pub pod: PodIdentity,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::Resumed`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resumed {
+    /// The exec.
+    pub exec: ExecId,
+    /// The life of the stream.
+    pub log: LogIdentity,
+    /// Number of the claim.
+    pub attempt: u32,
+    /// Who claimed it.
+    pub executor: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::ClaudeResult`]. All as the CLI printed it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaudeResult {
+    /// The exec.
+    pub exec: ExecId,
+    /// The life of the stream.
+    pub log: LogIdentity,
+    /// The assistant's text.
+    pub text: Option<String>,
+    /// Its subtype.
+    pub subtype: String,
+    /// Whether the CLI calls it an error.
+    pub is_error: bool,
+    /// The digits of the cost.
+    pub total_cost_usd: Option<String>,
+    /// Tokens of the turn.
+    pub usage: Option<Value>,
+    /// Tokens and cost by model.
+    pub model_usage: Option<Value>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::FragmentAdded`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct FragmentAdded {
+    /// The exec.
+    pub exec: ExecId,
+    /// 0, 1, 2 …
+    pub part: u32,
+    /// A piece of JSON text.
+    pub content: Vec<u8>,
+}
+
+/// See [`Change::Completed`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completed {
+    /// The exec.
+    pub exec: ExecId,
+    /// The life of the stream.
+    pub log: LogIdentity,
+    /// Place of the message.
+    pub sequence: StreamSeq,
+    /// How it ended.
+    pub complete: Complete,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::ConversationHeld`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConversationHeld {
+    /// The exec.
+    pub exec: ExecId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its title.
+    pub title: String,
+    /// The claude session that the exec yielded.
+    pub claude_session: ClaudeSessionId,
+    /// When the exec ended.
+    pub at: Timestamp,
+}
+
+/// Id of a message of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageId(pub Uuid);
+
+/// See [`Change::UserMessage`]. Its text and time are those of the command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UserMessage {
+    /// The exec.
+    pub exec: ExecId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The message.
+    pub id: MessageId,
+}
+
+/// See [`Change::AssistantMessage`]. Its text is that of the last result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssistantMessage {
+    /// The exec.
+    pub exec: ExecId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The message.
+    pub id: MessageId,
+    /// When the exec ended.
+    pub at: Timestamp,
+}
+
+/// See [`Change::Poisoned`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Poisoned {
+    /// Name of the stream.
+    pub stream: &'static str,
+    /// Its life.
+    pub log: LogIdentity,
+    /// Place of the message.
+    pub sequence: StreamSeq,
+    /// Where it was published to.
+    pub subject: String,
+    /// What it holds.
+    pub payload: Vec<u8>,
+    /// When the server stored it.
+    pub stored_at: Timestamp,
+    /// Why it cannot be read.
+    pub reason: String,
+}

@@ -1,0 +1,39 @@
+//! The read model in PostgreSQL: its tables, all SQL that touches them, and the types around it.
+//!
+//! The projector writes ([`Writer`], [`Change`]), the gateway reads ([`ReadModel`]); nobody else
+//! speaks to PostgreSQL. The tables hold nothing that the log does not: they can be dropped and
+//! folded again, and come out equal.
+//!
+//! Invariants: every query names the project it is for, so no row of another tenant can be
+//! returned; positions move by compare-and-set in the transaction that writes the rows.
+
+mod address;
+mod change;
+mod failure;
+mod leader;
+mod migrate;
+mod page;
+mod pool;
+mod position;
+mod read;
+mod row;
+mod sql;
+mod storable;
+mod write;
+
+pub use address::{InvalidPostgresUrl, PostgresUrl};
+pub use change::{
+    AssistantMessage, Change, ClaudeResult, Commanded, Completed, ConversationHeld, FragmentAdded,
+    MessageId, Poisoned, Resumed, SessionCreated, SessionEnded, SessionLinked, Started,
+    UserMessage,
+};
+pub use failure::{ReadError, WriteError};
+pub use leader::{Leadership, StandBy};
+pub use migrate::{MigrateError, migrate};
+pub use page::{
+    InvalidCursor, InvalidLimit, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PageLimit, PageRequest,
+};
+pub use pool::Database;
+pub use position::{LogIdentity, Place, Position};
+pub use read::ReadModel;
+pub use write::{FragmentPart, Writer, WriterConnection};

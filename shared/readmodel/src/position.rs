@@ -1,0 +1,140 @@
+//! Up to where the log is in the tables.
+
+use jiff::Timestamp;
+use rdev_contract::position::StreamSeq;
+
+use crate::failure::{ReadError, WriteError};
+use crate::pool::Database;
+use crate::sql;
+
+/// When a stream of the log was created, to the microsecond, which is what PostgreSQL keeps. A
+/// stream that was created anew begins at 1 again; this tells it from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogIdentity(Timestamp);
+
+impl LogIdentity {
+    /// The stream that was created at this moment.
+    #[must_use]
+    pub fn created_at(at: Timestamp) -> Self {
+        Self(Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at))
+    }
+
+    /// The moment.
+    #[must_use]
+    pub const fn timestamp(self) -> Timestamp {
+        self.0
+    }
+}
+
+/// A place in a stream of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which life of the stream.
+    pub log: LogIdentity,
+    /// Everything up to here.
+    pub sequence: StreamSeq,
+}
+
+/// Up to where one stream of the log is in the tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The stream's name.
+    pub stream: String,
+    /// Up to where.
+    pub place: Place,
+}
+
+/// PostgreSQL has no unsigned integers; 2^63 messages are never reached.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn place(row: &tokio_postgres::Row) -> Result<Place, tokio_postgres::Error> {
+    let sequence: i64 = row.try_get("sequence")?;
+    Ok(Place {
+        log: LogIdentity(row.try_get("log_created_at")?),
+        sequence: StreamSeq(u64::try_from(sequence).unwrap_or(0)),
+    })
+}
+
+impl Database {
+    /// All positions.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn positions(&self) -> Result<Vec<Position>, ReadError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql::POSITIONS).await?;
+        let mut positions = Vec::new();
+        for row in client.query(&statement, &[]).await? {
+            positions.push(Position {
+                stream: row.try_get("log")?,
+                place: place(&row)?,
+            });
+        }
+        Ok(positions)
+    }
+
+    /// Where to go on in this stream; `None` if nothing was ever read from it.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn position(&self, stream: &str) -> Result<Option<Place>, ReadError> {
+        let positions = self.positions().await?;
+        Ok(positions
+            .into_iter()
+            .find(|found| found.stream == stream)
+            .map(|found| found.place))
+    }
+
+    /// Begins with a stream that nothing was read from before.
+    ///
+    /// # Errors
+    /// [`WriteError::Moved`] when somebody else began; see [`WriteError`].
+    pub async fn begin_position(&self, stream: &str, place: Place) -> Result<(), WriteError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql::POSITION_BEGIN).await?;
+        let (log, sequence) = (place.log.timestamp(), signed(place.sequence.0));
+        let count = client
+            .execute(&statement, &[&stream, &log, &sequence])
+            .await?;
+        moved(count)
+    }
+
+    /// Moves a position without writing rows: over messages that make none, or to another life of
+    /// the stream.
+    ///
+    /// # Errors
+    /// [`WriteError::Moved`] when it is not at `from`; see [`WriteError`].
+    pub async fn move_position(
+        &self,
+        stream: &str,
+        from: Place,
+        to: Place,
+    ) -> Result<(), WriteError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql::POSITION_MOVE).await?;
+        let count = client
+            .execute(
+                &statement,
+                &[
+                    &stream,
+                    &from.log.timestamp(),
+                    &signed(from.sequence.0),
+                    &to.log.timestamp(),
+                    &signed(to.sequence.0),
+                ],
+            )
+            .await?;
+        moved(count)
+    }
+}
+
+/// A compare-and-set changes exactly one row, or it has lost.
+pub(crate) fn moved(count: u64) -> Result<(), WriteError> {
+    if count == 1 {
+        Ok(())
+    } else {
+        Err(WriteError::Moved)
+    }
+}

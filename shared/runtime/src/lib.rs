@@ -1,0 +1,22 @@
+//! What every service needs around its work: telemetry, shutdown, health and the shape of `main`.
+//!
+//! Invariant: nothing here knows what rdev does.
+
+pub mod health;
+pub mod service;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use shutdown::Shutdown;
+
+use std::time::Duration;
+
+/// Parses a duration as settings write it: `15s`, `6h`, `7days`. For clap's `value_parser`.
+///
+/// # Errors
+/// Says what a duration looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| {
+        format!("{error}; a duration is a number and a unit, as in 15s, 6h, 7days")
+    })
+}

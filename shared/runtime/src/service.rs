@@ -1,0 +1,50 @@
+//! The shape of a service's `main`: settings are parsed by then; this starts the async runtime,
+//! logging and signal handling, and turns the outcome into an exit code.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::process::ExitCode;
+
+use crate::shutdown::Shutdown;
+use crate::telemetry::{self, TelemetryArgs};
+
+/// Runs a service until it ends or is told to.
+pub fn run<F, E>(
+    name: &'static str,
+    telemetry: &TelemetryArgs,
+    service: impl FnOnce(Shutdown) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    if let Err(error) = telemetry::init(telemetry) {
+        return refuse(name, &error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(name, &error),
+    };
+    runtime.block_on(async move {
+        let shutdown = match Shutdown::on_signals() {
+            Ok(shutdown) => shutdown,
+            Err(error) => return refuse(name, &error),
+        };
+        match Box::pin(service(shutdown)).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(name, &error),
+        }
+    })
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a process that cannot go on"
+)]
+fn refuse(name: &str, error: &dyn Display) -> ExitCode {
+    eprintln!("{name}: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,80 @@
+//! The bench program: each scenario measures rdev beside a floor or a peer in the same run, and
+//! prints a Markdown table and one line of JSON. It starts everything that it needs.
+
+mod latency;
+mod report;
+mod short;
+mod throughput;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rdev_embedded::SyncInterval;
+use rdev_tests::Outcome;
+use rdev_tests::world::Options;
+
+/// The services run as processes of this same program.
+const SERVICES: [&str; 4] = ["shim", "gateway", "executor", "projector"];
+/// The server's own default between two syncs, for the runs without a sync before each ack.
+const LAZY_SYNC: SyncInterval = SyncInterval::Every(std::time::Duration::from_secs(120));
+
+/// Measures rdev on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "rdev-bench", version)]
+enum Scenario {
+    /// From POST to the first output at a reader, beside spawning the same command directly.
+    Latency(latency::Settings),
+    /// One exec that prints a lot, read by one client, beside a bare pipe and one line a message.
+    Throughput(throughput::Settings),
+    /// Many short execs: how many a second.
+    Short(short::Settings),
+    /// All of the above with their defaults.
+    All,
+}
+
+fn main() -> ExitCode {
+    let first = std::env::args().nth(1).unwrap_or_default();
+    if SERVICES.contains(&first.as_str()) {
+        return rdev_cli::main();
+    }
+    let scenario = Scenario::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(scenario)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rdev-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(scenario: Scenario) -> Outcome<()> {
+    match scenario {
+        Scenario::Latency(settings) => latency::run(&settings).await?.print(),
+        Scenario::Throughput(settings) => throughput::run(&settings).await?.print(),
+        Scenario::Short(settings) => short::run(&settings).await?.print(),
+        Scenario::All => {
+            latency::run(&latency::Settings::default()).await?.print();
+            throughput::run(&throughput::Settings::default())
+                .await?
+                .print();
+            short::run(&short::Settings::default()).await?.print();
+        }
+    }
+    Ok(())
+}
+
+/// Services of this program.
+fn options(sync: SyncInterval) -> Outcome<Options> {
+    let program = std::env::current_exe()?;
+    let shim = program.with_file_name("rdev-bench-shim");
+    let mut options = Options::new(program, shim).variable("RDEV_LOG", "warn");
+    options.sync = sync;
+    Ok(options)
+}

@@ -1,0 +1,38 @@
+//! The whole of rdev on real servers, through its public API. Each test has a world of its own;
+//! they run in parallel.
+
+#[path = "flow/api.rs"]
+mod api;
+#[path = "flow/claude.rs"]
+mod claude;
+#[path = "flow/clients.rs"]
+mod clients;
+#[path = "flow/commands.rs"]
+mod commands;
+#[path = "flow/cursors.rs"]
+mod cursors;
+#[path = "flow/dev.rs"]
+mod dev;
+#[path = "flow/faults.rs"]
+mod faults;
+#[path = "flow/kube.rs"]
+mod kube;
+
+use rdev_tests::Outcome;
+use rdev_tests::world::{Options, Services, World};
+
+/// The program that the services are subcommands of.
+const RDEV: &str = env!("CARGO_BIN_EXE_rdev-under-test");
+
+/// The shim on its own.
+const SHIM: &str = env!("CARGO_BIN_EXE_rdev-shim-under-test");
+
+/// How the worlds of these tests are.
+fn options() -> Options {
+    Options::new(RDEV, SHIM)
+}
+
+/// A world with one of each service.
+async fn world() -> Outcome<(World, Services)> {
+    World::start(options()).await
+}

@@ -1,0 +1,14 @@
+//! The harness: real servers, the services as real processes, and clients. Used by the tests
+//! and by the bench program.
+//!
+//! Invariant: every world has its own nats-server store, its own database, its own ports and its
+//! own directory; when it is dropped nothing of it is left.
+
+pub mod client;
+pub mod transcript;
+pub mod world;
+
+/// An error of the harness; tests only print it.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// What harness functions return.
+pub type Outcome<T> = Result<T, Failure>;

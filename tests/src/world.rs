@@ -1,0 +1,335 @@
+//! One rdev, whole: servers and services, as many of each as a test wants.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rdev_embedded::{
+    Child, Durability, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Signal,
+    SyncInterval,
+};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::Outcome;
+use crate::client::Client;
+
+/// The project of all tests that need only one.
+pub const PROJECT: &str = "demo";
+/// Longer than any start on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const READY_INTERVAL: Duration = Duration::from_millis(20);
+/// Longer than the services' own grace for draining.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+
+/// The one PostgreSQL of all worlds of this process; it ends with the last of them.
+static POSTGRES: Mutex<Weak<SharedPostgres>> = Mutex::const_new(Weak::new());
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// How a world is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program that has the services as subcommands.
+    pub program: PathBuf,
+    /// The shim on its own, for containers.
+    pub shim: PathBuf,
+    /// When the log is synced to disk.
+    pub sync: SyncInterval,
+    /// Variables for all services.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Services of this program, with the durability of production.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>, shim: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            shim: shim.into(),
+            sync: SyncInterval::Always,
+            variables: Vec::new(),
+        }
+    }
+
+    /// Sets a variable for all services.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
+/// Each world has a database of its own in it.
+#[derive(Debug)]
+struct SharedPostgres {
+    server: Postgres,
+    _directory: TempDir,
+}
+
+/// A running rdev.
+#[derive(Debug)]
+pub struct World {
+    /// Its log.
+    pub nats: NatsServer,
+    /// The URL of its database.
+    pub postgres_url: String,
+    _postgres: Arc<SharedPostgres>,
+    directory: TempDir,
+    options: Options,
+    services: u32,
+}
+
+/// One process of a service.
+#[derive(Debug)]
+pub struct Service {
+    child: Child,
+    /// Where it writes its log.
+    pub log: PathBuf,
+}
+
+impl Service {
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// SIGKILL, and wait for the end.
+    pub async fn kill(&self) {
+        self.child.kill().await;
+    }
+
+    /// SIGTERM, and wait for the end.
+    pub async fn stop(&self) {
+        self.child.stop(Signal::TERM, STOP_GRACE).await;
+    }
+
+    /// Any signal.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> Outcome<()> {
+        Ok(self.child.signal(signal)?)
+    }
+}
+
+impl World {
+    /// Servers, and no services yet.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn bare(options: Options) -> Outcome<Self> {
+        let directory = tempfile::Builder::new().prefix("rdev-test-").tempdir()?;
+        let mut nats = NatsOptions::new(directory.path().join("nats"));
+        nats.sync_interval = options.sync;
+        let (nats, database) = tokio::join!(NatsServer::start(nats), database());
+        let (postgres, postgres_url) = database?;
+        Ok(Self {
+            nats: nats?,
+            postgres_url,
+            _postgres: postgres,
+            directory,
+            options,
+            services: 0,
+        })
+    }
+
+    /// Servers, a gateway, a `local` executor and a projector; ready to be used.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn start(options: Options) -> Outcome<(Self, Services)> {
+        let mut world = Self::bare(options).await?;
+        let projector = world.projector()?;
+        let executor = world.executor()?;
+        let (gateway, client) = world.gateway()?;
+        world.ready(&client).await?;
+        Ok((
+            world,
+            Services {
+                client,
+                gateway,
+                executor,
+                projector,
+            },
+        ))
+    }
+
+    /// Directory of the `local` backend's pods.
+    #[must_use]
+    pub fn pods(&self) -> PathBuf {
+        self.directory.path().join("pods")
+    }
+
+    /// A directory for whatever a test needs.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts one more gateway, and a client for it.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn gateway(&mut self) -> Outcome<(Service, Client)> {
+        let address = free_address()?;
+        let service = self.service("gateway", &[("RDEV_LISTEN", address.to_string())])?;
+        Ok((service, Client::new(format!("http://{address}"), PROJECT)))
+    }
+
+    /// Starts one more executor, with directories for pods.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn executor(&mut self) -> Outcome<Service> {
+        let root = self.pods().display().to_string();
+        self.executor_with(&[
+            ("RDEV_BACKEND", "local".to_owned()),
+            ("RDEV_LOCAL_ROOT", root),
+        ])
+    }
+
+    /// Starts one more executor, with the pods of the cluster that this kubeconfig leads to.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn kube_executor(&mut self, kubeconfig: &Path) -> Outcome<Service> {
+        let shim = self.options.shim.display().to_string();
+        self.executor_with(&[
+            ("RDEV_BACKEND", "kube".to_owned()),
+            ("KUBECONFIG", kubeconfig.display().to_string()),
+            ("RDEV_SHIM_PATH", shim),
+        ])
+    }
+
+    /// Starts one more executor with these variables.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn executor_with(&mut self, variables: &[(&str, String)]) -> Outcome<Service> {
+        self.service("executor", variables)
+    }
+
+    /// Starts one more projector.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn projector(&mut self) -> Outcome<Service> {
+        self.service("projector", &[])
+    }
+
+    /// Waits until a gateway serves, its read model included.
+    ///
+    /// # Errors
+    /// With the end of the services' logs when it takes too long.
+    pub async fn ready(&self, client: &Client) -> Outcome<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        while Instant::now() < deadline {
+            let answer = client.get("/sessions").await;
+            if answer.is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            tokio::time::sleep(READY_INTERVAL).await;
+        }
+        Err(format!("not ready in time\n{}", self.logs()).into())
+    }
+
+    /// The services' logs, for the message of a failed test.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for entry in std::fs::read_dir(self.directory.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "log")
+            {
+                text += &format!("--- {}\n", entry.file_name().to_string_lossy());
+                text += &std::fs::read_to_string(entry.path()).unwrap_or_default();
+            }
+        }
+        text
+    }
+
+    fn service(&mut self, name: &str, variables: &[(&str, String)]) -> Outcome<Service> {
+        self.services += 1;
+        let log = self
+            .directory
+            .path()
+            .join(format!("{name}-{}.log", self.services));
+        let mut program = Program::new(&self.options.program)
+            .argument(name)
+            .variable("RDEV_NATS_URL", self.nats.url())
+            .variable("RDEV_POSTGRES_URL", &self.postgres_url)
+            .log(&log);
+        for (name, value) in &self.options.variables {
+            program = program.variable(name, value);
+        }
+        for (name, value) in variables {
+            program = program.variable(name, value);
+        }
+        Ok(Service {
+            child: program.spawn()?,
+            log,
+        })
+    }
+}
+
+/// The services of a world that has one of each.
+#[derive(Debug)]
+pub struct Services {
+    /// Speaks to the gateway.
+    pub client: Client,
+    /// The gateway.
+    pub gateway: Service,
+    /// The executor.
+    pub executor: Service,
+    /// The projector.
+    pub projector: Service,
+}
+
+async fn shared_postgres() -> Outcome<Arc<SharedPostgres>> {
+    let mut shared = POSTGRES.lock().await;
+    if let Some(running) = shared.upgrade() {
+        return Ok(running);
+    }
+    let directory = tempfile::Builder::new().prefix("rdev-test-pg-").tempdir()?;
+    let mut options = PostgresOptions::new(directory.path());
+    options.durability = Durability::Fast;
+    options
+        .settings
+        .push(("max_connections".to_owned(), "300".to_owned()));
+    let server = Postgres::start(options).await?;
+    let running = Arc::new(SharedPostgres {
+        server,
+        _directory: directory,
+    });
+    *shared = Arc::downgrade(&running);
+    Ok(running)
+}
+
+async fn database() -> Outcome<(Arc<SharedPostgres>, String)> {
+    let postgres = shared_postgres().await?;
+    let name = format!("world_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    let (admin, connection) =
+        tokio_postgres::connect(&postgres.server.url(), tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    admin
+        .batch_execute(&format!("CREATE DATABASE {name}"))
+        .await?;
+    drop(admin);
+    connection.await??;
+    let url = postgres.server.url_of(&name);
+    Ok((postgres, url))
+}
+
+fn free_address() -> Outcome<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
