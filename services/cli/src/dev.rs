@@ -21,10 +21,20 @@ const MARKER_FILE: &str = "rdev-data";
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// Address of the HTTP API; port 0 takes a free one.
-    #[arg(long, env = "RDEV_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "RDEV_LISTEN",
+        value_name = "RDEV_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
     listen: SocketAddr,
     /// Where all data is kept.
-    #[arg(long, env = "RDEV_DATA_DIR", default_value = ".rdev")]
+    #[arg(
+        long,
+        env = "RDEV_DATA_DIR",
+        value_name = "RDEV_DATA_DIR",
+        default_value = ".rdev"
+    )]
     data_dir: PathBuf,
     /// Delete the data of earlier runs first.
     #[arg(long)]

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::{Timestamp, Unit};
 use rdev_bus::LogStream;
 use rdev_bus::append::{Entry, ExecWriter};
 use rdev_contract::envelope::{Body, Message, Recorded};
@@ -25,7 +24,7 @@ use rdev_frames::{Overflow, Spec, StopStep};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::drive::{Context, Stop, final_reason};
+use crate::context::{Context, Stop, final_reason, now};
 use crate::finish;
 use crate::lease::Proof;
 use crate::pod::channel::{Channel, ExecHandle};
@@ -65,13 +64,6 @@ pub struct Running {
     pub window_bytes: u64,
     /// Up to where its output is in the log.
     pub to: Offsets,
-}
-
-/// Now, as precise as the log has it.
-#[must_use]
-pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    now.round(Unit::Microsecond).unwrap_or(now)
 }
 
 /// Writes the end of an exec that is not running here: rejected, or lost.
@@ -152,10 +144,12 @@ pub async fn start(
     Ok(Claim::Running(Box::new((running, writer))))
 }
 
-/// Takes over an exec that another claim started: the same process goes on.
+/// Takes over an exec that another claim started: the same process goes on. `failed_before` claims
+/// in a row could not follow it.
 pub async fn resume(
     context: &Arc<Context>,
     state: &ExecState,
+    failed_before: u32,
     proof: &Proof,
 ) -> Result<Claim, Stop> {
     let Some(before) = &state.claim else {
@@ -184,6 +178,7 @@ pub async fn resume(
             next: state.next,
             offsets: state.to,
         },
+        failed_before,
     };
     let mut writer = writer(context, state, Some(claim), resumed.attempt);
     append_claim(&mut writer, Kind::Resumed, &resumed).await?;

@@ -20,36 +20,68 @@ pub struct Config {
     #[command(flatten)]
     pub health: HealthArgs,
     /// What runs commands.
-    #[arg(long, env = "RDEV_BACKEND", value_enum, default_value = "kube")]
+    #[arg(
+        long,
+        env = "RDEV_BACKEND",
+        value_name = "RDEV_BACKEND",
+        value_enum,
+        default_value = "kube"
+    )]
     pub backend: BackendKind,
     /// Directory of the `local` backend's pods.
-    #[arg(long, env = "RDEV_LOCAL_ROOT", default_value = "/var/lib/rdev/pods")]
+    #[arg(
+        long,
+        env = "RDEV_LOCAL_ROOT",
+        value_name = "RDEV_LOCAL_ROOT",
+        default_value = "/var/lib/rdev/pods"
+    )]
     pub local_root: PathBuf,
     /// Namespace of pods for which a session names none.
-    #[arg(long, env = "RDEV_NAMESPACE", default_value = "default")]
+    #[arg(
+        long,
+        env = "RDEV_NAMESPACE",
+        value_name = "RDEV_NAMESPACE",
+        default_value = "default"
+    )]
     pub namespace: String,
     /// How many execs run at once in this executor.
-    #[arg(long, env = "RDEV_EXECUTOR_SLOTS", default_value_t = 64,
+    #[arg(long, env = "RDEV_EXECUTOR_SLOTS", value_name = "RDEV_EXECUTOR_SLOTS", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub executor_slots: u32,
     /// Bytes of unread output that a command's journal may hold in its pod.
-    #[arg(long, env = "RDEV_JOURNAL_MAX", default_value_t = 256 * 1024 * 1024)]
+    #[arg(long, env = "RDEV_JOURNAL_MAX", value_name = "RDEV_JOURNAL_MAX", default_value_t = 256 * 1024 * 1024)]
     pub journal_max: u64,
     /// The shim program, to be put into containers that lack it.
     #[arg(
         long,
         env = "RDEV_SHIM_PATH",
+        value_name = "RDEV_SHIM_PATH",
         default_value = "/usr/local/bin/rdev-shim"
     )]
     pub shim_path: PathBuf,
     /// Where the shim and its journals live in a container.
-    #[arg(long, env = "RDEV_SHIM_DIR", default_value = "/tmp/rdev-shim")]
+    #[arg(
+        long,
+        env = "RDEV_SHIM_DIR",
+        value_name = "RDEV_SHIM_DIR",
+        default_value = "/tmp/rdev-shim"
+    )]
     pub shim_dir: String,
     /// A pod is touched only if this label has the project as its value; empty turns it off.
-    #[arg(long, env = "RDEV_POD_LABEL", default_value = "rdev.dev/project")]
+    #[arg(
+        long,
+        env = "RDEV_POD_LABEL",
+        value_name = "RDEV_POD_LABEL",
+        default_value = "rdev.dev/project"
+    )]
     pub pod_label: String,
     /// The Claude CLI in the pods.
-    #[arg(long, env = "RDEV_CLAUDE_BIN", default_value = "claude")]
+    #[arg(
+        long,
+        env = "RDEV_CLAUDE_BIN",
+        value_name = "RDEV_CLAUDE_BIN",
+        default_value = "claude"
+    )]
     pub claude_bin: String,
     /// Ask a running executor's /readyz and exit with 0 if it is ready.
     #[arg(long)]

@@ -8,39 +8,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rdev_bus::append::{AppendError, ExecWriter};
-use rdev_bus::{Bus, ReadError, Stored};
+use rdev_bus::Stored;
+use rdev_bus::append::ExecWriter;
 use rdev_contract::envelope::{Chain, Message, Recorded};
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_domain::exec::{self, ExecState, FoldError, Step};
-use rdev_runtime::Shutdown;
 
 use crate::claim::{self, Claim};
-use crate::config::Config;
+use crate::context::{Context, Stop, now};
 use crate::finish;
 use crate::lease::{Fenced, Lease, Proof};
-use crate::pod::PodError;
-use crate::pod::channel::Channels;
 use crate::pump;
 
-/// After this another executor (or this one) tries again what failed for a passing reason.
+/// After this another executor (or this one) tries again what failed for a passing reason. Before
+/// the start it doubles with each try, so that the tries outlast the restart of an API server.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-
-/// What every exec of this executor shares.
-pub struct Context {
-    /// The log.
-    pub bus: Bus,
-    /// The ways into pods.
-    pub channels: Channels,
-    /// Settings.
-    pub config: Config,
-    /// Name of this executor, for people.
-    pub name: String,
-    /// The end of the process.
-    pub shutdown: Shutdown,
-}
 
 /// A command as it was offered.
 #[derive(Debug, Clone)]
@@ -55,32 +39,6 @@ pub struct Offer {
     pub recorded_at: Timestamp,
     /// How often it has been offered, this time included.
     pub deliveries: u64,
-}
-
-/// Why the work on an exec ended without its end being in the log.
-#[derive(Debug, thiserror::Error)]
-pub enum Stop {
-    /// Another claim is behind ours.
-    #[error("another executor has the exec")]
-    StoodBack,
-    /// It cannot go on now; whoever gets it next tries again.
-    #[error("{0}")]
-    Passing(String),
-}
-
-impl From<ReadError> for Stop {
-    fn from(error: ReadError) -> Self {
-        Self::Passing(error.to_string())
-    }
-}
-
-impl From<AppendError> for Stop {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Fenced { .. } | AppendError::Vanished => Self::StoodBack,
-            AppendError::Encoding(reason) => Self::Passing(reason),
-        }
-    }
 }
 
 /// Works on an exec until it is finished, taken over by another, or the process is to end.
@@ -104,6 +62,10 @@ pub async fn run(context: &Arc<Context>, offer: Offer, mut lease: Lease, proof: 
             tracing::warn!(stream.id = %exec.stream, reason, "the exec will be tried again");
             lease.give_back(RETRY_DELAY).await;
         }
+        Err(Stop::Unstarted(reason)) => {
+            tracing::warn!(stream.id = %exec.stream, reason, "the start will be tried again");
+            lease.give_back(start_retry_delay(offer.deliveries)).await;
+        }
     }
 }
 
@@ -113,14 +75,20 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
         Err(error) => return reject_unreadable(context, offer, &error).await,
     };
     loop {
-        let claimed = match exec::decide(&state, offer.deliveries, offer.recorded_at) {
+        let claimed = match exec::decide(&state, offer.deliveries, offer.recorded_at, now()) {
             Step::Finished => return Ok(()),
             Step::Reject { reason } => {
                 let end = Complete::without_process(Outcome::Rejected, reason);
                 claim::end_unclaimed(context, &state, &end).await
             }
+            Step::Lose { reason } => {
+                let end = Complete::without_process(Outcome::Lost, reason);
+                claim::end_unclaimed(context, &state, &end).await
+            }
             Step::Start => claim::start(context, &state, proof).await,
-            Step::Resume => claim::resume(context, &state, proof).await,
+            Step::Resume { failed_before } => {
+                claim::resume(context, &state, failed_before, proof).await
+            }
         };
         match claimed {
             Ok(Claim::Running(claimed)) => {
@@ -131,9 +99,25 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
             Ok(Claim::Ended) => return Ok(()),
             // Somebody else wrote first: what they wrote decides.
             Err(Stop::StoodBack) => state = look(context, &offer.exec).await?,
+            Err(Stop::Passing(reason)) if state.claim.is_none() => {
+                if offer.deliveries < exec::DELIVERIES_BEFORE_START_MAX_COUNT {
+                    return Err(Stop::Unstarted(reason));
+                }
+                // The last try: the end says what the tries have failed of.
+                let end = Complete::without_process(Outcome::Rejected, reason);
+                claim::end_unclaimed(context, &state, &end).await?;
+                return Ok(());
+            }
             Err(stop) => return Err(stop),
         }
     }
+}
+
+/// 1, 2, 4, 8 seconds: there are only as many tries as the domain allows.
+fn start_retry_delay(deliveries: u64) -> Duration {
+    let last = exec::DELIVERIES_BEFORE_START_MAX_COUNT - 1;
+    let doublings = u32::try_from(deliveries.clamp(1, last) - 1).unwrap_or(0);
+    RETRY_DELAY.saturating_mul(2_u32.saturating_pow(doublings))
 }
 
 /// At the first offer the command is most likely the whole exec; if not, the claim is refused and
@@ -199,17 +183,5 @@ async fn reject_unreadable(
         // Refused because there is more in the log by now: the next offer looks at it.
         Ok(()) | Err(Stop::StoodBack) => Ok(()),
         Err(stop) => Err(stop),
-    }
-}
-
-/// What a pod's error means for an exec: its reason if it is final.
-#[must_use]
-pub fn final_reason(error: &PodError) -> Option<String> {
-    match error {
-        PodError::NotFound(reason)
-        | PodError::Refused(reason)
-        | PodError::Replaced(reason)
-        | PodError::NoShim(reason) => Some(reason.clone()),
-        PodError::NotRunning(_) | PodError::Unavailable(_) => None,
     }
 }

@@ -9,8 +9,7 @@ use rdev_contract::id::{ClaudeSessionId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::session::{Linked, SessionFact, SessionMessage};
 
-use crate::claim::now;
-use crate::drive::{Context, Stop};
+use crate::context::{Context, Stop, now};
 
 /// An exec of which everything but its end is in the log.
 pub struct Ended {

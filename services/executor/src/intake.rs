@@ -12,7 +12,8 @@ use rdev_runtime::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use crate::drive::{self, Context};
+use crate::context::Context;
+use crate::drive;
 use crate::lease::{Lease, Proof};
 
 /// One pull asks for so many at most: its reply subscription must hold them all.

@@ -9,6 +9,7 @@
 
 pub mod claim;
 pub mod config;
+pub mod context;
 pub mod drive;
 pub mod finish;
 pub mod intake;
@@ -26,7 +27,7 @@ use rdev_runtime::health::{self, Readiness};
 use rdev_shim::Program;
 
 use crate::config::{BackendKind, Config};
-use crate::drive::Context;
+use crate::context::Context;
 use crate::pod::Backend;
 use crate::pod::channel::Channels;
 use crate::pod::local::LocalBackend;

@@ -17,8 +17,8 @@ use rdev_domain::run::{Batch, Exit, ProcessEnd};
 use rdev_frames::{Acknowledged, Chunk, End, RefusalCode, Stream};
 use tokio::time::Instant;
 
-use crate::claim::{Running, frame_offsets, now};
-use crate::drive::{Context, Stop, final_reason};
+use crate::claim::{Running, frame_offsets};
+use crate::context::{Context, Stop, final_reason, now};
 use crate::finish::Ended;
 use crate::lease::Proof;
 use crate::pod::PodError;

@@ -104,6 +104,21 @@ fn heartbeat(text: &str) -> Result<Duration, String> {
 }
 
 impl Config {
+    /// What no single setting can tell: whether they fit together.
+    ///
+    /// # Errors
+    /// Names the settings and says what to do.
+    pub fn check(&self) -> Result<(), String> {
+        if self.bus.output_ttl >= self.max_timeout {
+            return Ok(());
+        }
+        Err(
+            "RDEV_OUTPUT_TTL is shorter than RDEV_MAX_TIMEOUT: output would expire while its \
+             command runs; raise the one or lower the other"
+                .to_owned(),
+        )
+    }
+
     /// What an exec request may ask for.
     #[must_use]
     pub fn limits(&self) -> RequestLimits {
@@ -133,6 +148,14 @@ mod tests {
         assert_eq!(config.heartbeat, Duration::from_secs(15));
         assert_eq!(config.limits(), RequestLimits::default());
         assert_eq!(config.cors_origins, CorsOrigins::Any);
+    }
+
+    #[test]
+    fn output_must_outlive_the_longest_command() {
+        let config = parse(&["--output-ttl", "1h", "--max-timeout", "1h"]).unwrap();
+        assert_eq!(config.check(), Ok(()));
+        let config = parse(&["--output-ttl", "59m", "--max-timeout", "1h"]).unwrap();
+        assert!(config.check().unwrap_err().contains("RDEV_OUTPUT_TTL"));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum StartError {
     /// The log exists with other settings, or the server cannot do what is needed.
     #[error("{0}")]
     Log(String),
+    /// Two settings contradict each other.
+    #[error("{0}")]
+    Settings(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {address} (RDEV_LISTEN): {error}")]
     Listen {
@@ -77,6 +80,7 @@ impl Prepared {
 /// # Errors
 /// See [`StartError`]. NATS that is not there yet is waited for.
 pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, StartError> {
+    config.check().map_err(StartError::Settings)?;
     let bus = tokio::select! {
         bus = reach(&config) => bus?,
         () = shutdown.requested() => return Err(StartError::Ended),

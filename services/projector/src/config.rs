@@ -30,6 +30,7 @@ pub struct Config {
     #[arg(
         long,
         env = "RDEV_POSTGRES_URL",
+        value_name = "RDEV_POSTGRES_URL",
         hide_env_values = true,
         default_value = "postgres://rdev@127.0.0.1:5432/rdev"
     )]

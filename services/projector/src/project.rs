@@ -12,14 +12,13 @@ use rdev_contract::position::StreamSeq;
 use rdev_contract::session::{SessionFact, SessionMessage};
 use rdev_contract::subject::{self, Subject};
 use rdev_domain::claude::ClaudeTally;
-use rdev_domain::conversation::{Role, title};
+use rdev_domain::conversation::{Role, message_id, title};
 use rdev_readmodel::{
     AssistantMessage, Change, ClaudeResult, Commanded, Completed, ConversationHeld, FragmentAdded,
     LogIdentity, MessageId, Poisoned, SessionCreated, SessionEnded, SessionLinked, UserMessage,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 /// A message with its place in the log.
 #[derive(Debug, Clone, Copy)]
@@ -350,24 +349,17 @@ fn turn(exec: ExecId, claude_session: ClaudeSessionId, at: Timestamp) -> [Change
             at,
         }),
         Change::UserMessage(UserMessage {
-            id: message_id(&exec, Role::User),
+            id: MessageId(message_id(&exec, Role::User)),
             exec: exec.clone(),
             conversation,
         }),
         Change::AssistantMessage(AssistantMessage {
-            id: message_id(&exec, Role::Assistant),
+            id: MessageId(message_id(&exec, Role::Assistant)),
             exec,
             conversation,
             at,
         }),
     ]
-}
-
-/// The same for the same exec and role, so that a rebuild gives equal rows, also from a log that
-/// was restored under other sequences.
-fn message_id(exec: &ExecId, role: Role) -> MessageId {
-    let name = format!("message/{}/{}/{}", exec.project, exec.stream, role.name());
-    MessageId(Uuid::new_v5(&exec.session.uuid(), name.as_bytes()))
 }
 
 #[cfg(test)]

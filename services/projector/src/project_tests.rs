@@ -175,7 +175,10 @@ fn an_end_with_a_claude_session_is_a_turn() {
     assert_ne!(user.id, assistant.id);
     // The same again: a rebuild gives equal rows.
     assert_eq!(changes(LogStream::Exec, &log), found);
-    assert_ne!(user.id, message_id(&log::exec(1, "t"), Role::User));
+    assert_ne!(
+        user.id,
+        MessageId(message_id(&log::exec(1, "t"), Role::User))
+    );
 }
 
 #[test]

@@ -4,20 +4,20 @@
 //! leader, and there are four cases: the tail is what was sent, byte for byte (the ack was lost:
 //! go on); it is what was there before (send again); it is lower (the message before has expired:
 //! fence at the tail, link to it, and send again); or somebody else wrote it (fenced: stop, and
-//! touch nothing).
+//! touch nothing). What to send and which case it is are decided by [`fence`](crate::fence).
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, Recorded, encode};
+use rdev_contract::envelope::{Body, Chain, Recorded};
 use rdev_contract::event::Kind;
 use rdev_contract::id::{ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::{Filter, Subject};
 
+use crate::fence::{Attempt, Fence, Verdict};
 use crate::publish::{Fenced, NotStored};
-use crate::read::Stored;
 use crate::{Bus, ReadError};
 
 /// Between two tries while the log does not answer; doubles up to the maximum.
@@ -59,30 +59,8 @@ pub enum AppendError {
 #[derive(Debug)]
 pub struct ExecWriter {
     bus: Bus,
-    exec: ExecId,
-    fence: Filter,
-    claim: Option<ClaimId>,
-    attempt: u32,
-    tail: StreamSeq,
-    chain: Chain,
-    /// A message of this writer is in the log: from then on nobody else's may be the tail.
-    has_written: bool,
-}
-
-/// A message whose publish was not acknowledged.
-struct Sent {
-    payload: Bytes,
-    prev: StreamSeq,
-    claim: Option<ClaimId>,
-    follows_own: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Stored(StreamSeq),
-    SendAgain,
-    SendAgainAfter(Recorded<Chain>),
-    Over(AppendError),
+    subjects: Filter,
+    fence: Fence,
 }
 
 impl ExecWriter {
@@ -95,16 +73,10 @@ impl ExecWriter {
         attempt: u32,
         tail: Recorded<Chain>,
     ) -> Self {
-        let fence = Filter::exec(&exec);
         Self {
             bus,
-            exec,
-            fence,
-            claim,
-            attempt,
-            tail: tail.sequence,
-            chain: tail.value,
-            has_written: false,
+            subjects: Filter::exec(&exec),
+            fence: Fence::new(exec, claim, attempt, tail),
         }
     }
 
@@ -117,46 +89,34 @@ impl ExecWriter {
         entry: Entry<'_>,
         at: Timestamp,
     ) -> Result<StreamSeq, AppendError> {
-        let subject = Subject::exec(&self.exec, entry.kind);
+        let subject = Subject::exec(self.fence.exec(), entry.kind);
         let ttl = if entry.kind.is_bulk() {
             self.bus.config.output_ttl
         } else {
             self.bus.config.facts_ttl
         };
+        if matches!(entry.kind, Kind::Output | Kind::Claude) {
+            self.bus.room_for_bulk().await;
+        }
         let mut delay = RETRY_DELAY_MIN;
         loop {
-            let encoded = encode(&self.head(&entry, at), &entry.body, &self.chain)
+            let attempt = self
+                .fence
+                .attempt(&entry, at)
                 .map_err(|error| AppendError::Encoding(error.to_string()))?;
-            let sent = Sent {
-                payload: encoded.payload.into(),
-                prev: self.tail,
-                claim: self.claim,
-                follows_own: self.has_written,
-            };
             let message = Fenced {
                 subject: &subject,
-                fence: &self.fence,
-                expected: self.tail,
-                payload: sent.payload.clone(),
+                fence: &self.subjects,
+                expected: attempt.expected,
+                payload: attempt.payload.clone(),
                 ttl: Some(ttl),
             };
             let verdict = match self.bus.publish_fenced(message).await {
                 Ok(sequence) => Verdict::Stored(sequence),
-                Err(reason) => self.investigate(&sent, reason, &mut delay).await,
+                Err(reason) => self.investigate(&attempt, reason, &mut delay).await,
             };
-            match verdict {
-                Verdict::Stored(sequence) => {
-                    self.tail = sequence;
-                    self.chain = encoded.chain;
-                    self.has_written = true;
-                    return Ok(sequence);
-                }
-                Verdict::SendAgain => {}
-                Verdict::SendAgainAfter(tail) => {
-                    self.tail = tail.sequence;
-                    self.chain = tail.value;
-                }
-                Verdict::Over(error) => return Err(error),
+            if let ControlFlow::Break(result) = self.fence.settle(attempt, verdict) {
+                return result;
             }
         }
     }
@@ -164,27 +124,16 @@ impl ExecWriter {
     /// The exec's last message as this writer knows it.
     #[must_use]
     pub const fn tail(&self) -> StreamSeq {
-        self.tail
-    }
-
-    fn head(&self, entry: &Entry<'_>, at: Timestamp) -> Head {
-        Head {
-            v: PAYLOAD_VERSION,
-            project: self.exec.project.clone(),
-            session: self.exec.session,
-            stream: self.exec.stream.clone(),
-            kind: entry.kind.token().to_owned(),
-            claim: self.claim,
-            attempt: self.attempt,
-            first: entry.first,
-            at,
-            to: entry.to,
-            prev: self.tail,
-        }
+        self.fence.tail()
     }
 
     /// Finds out what became of a publish that was not acknowledged; waits while nobody answers.
-    async fn investigate(&self, sent: &Sent, reason: NotStored, delay: &mut Duration) -> Verdict {
+    async fn investigate(
+        &self,
+        attempt: &Attempt,
+        reason: NotStored,
+        delay: &mut Duration,
+    ) -> Verdict {
         let is_stale = matches!(reason, NotStored::Stale);
         match reason {
             NotStored::Stale => {}
@@ -192,15 +141,18 @@ impl ExecWriter {
             NotStored::Full(_) | NotStored::Unknown(_) => {
                 // Once an append: an outage of an hour is not worth thousands of lines.
                 if *delay == RETRY_DELAY_MIN {
-                    tracing::warn!(stream.id = %self.exec.stream, %reason, "append not acknowledged");
+                    tracing::warn!(stream.id = %self.fence.exec().stream, %reason, "append not acknowledged");
                 }
                 wait(delay).await;
             }
         }
         loop {
-            match self.bus.tail(&self.exec).await {
+            match self.bus.tail(self.fence.exec()).await {
                 Ok(tail) => {
-                    let verdict = verdict(sent, tail.as_ref());
+                    let verdict = attempt.verdict(tail.as_ref().map(|tail| Recorded {
+                        sequence: tail.sequence,
+                        value: tail.value.payload.as_ref(),
+                    }));
                     // While a leader changes, it refuses what is not stale at all.
                     if is_stale && verdict == Verdict::SendAgain {
                         wait(delay).await;
@@ -208,7 +160,7 @@ impl ExecWriter {
                     return verdict;
                 }
                 Err(ReadError(reason)) => {
-                    tracing::debug!(stream.id = %self.exec.stream, reason, "tail not read");
+                    tracing::debug!(stream.id = %self.fence.exec().stream, reason, "tail not read");
                     wait(delay).await;
                 }
             }
@@ -220,37 +172,3 @@ async fn wait(delay: &mut Duration) {
     tokio::time::sleep(*delay).await;
     *delay = (*delay * 2).min(RETRY_DELAY_MAX);
 }
-
-/// The four cases: pure, so that they can be tested one by one.
-fn verdict(sent: &Sent, tail: Option<&Recorded<Stored>>) -> Verdict {
-    let Some(tail) = tail else {
-        return Verdict::Over(AppendError::Vanished);
-    };
-    if tail.value.payload == sent.payload {
-        return Verdict::Stored(tail.sequence);
-    }
-    if tail.sequence == sent.prev {
-        return Verdict::SendAgain;
-    }
-    let fenced = Verdict::Over(AppendError::Fenced {
-        tail: tail.sequence,
-    });
-    if tail.sequence > sent.prev {
-        return fenced;
-    }
-    // The command carries no claim.
-    let is_ours = |head: &Head| head.claim.is_none() || head.claim == sent.claim;
-    match Message::decode(&tail.value.payload) {
-        Ok(message) if !sent.follows_own || is_ours(&message.head) => {
-            Verdict::SendAgainAfter(Recorded {
-                sequence: tail.sequence,
-                value: message.chain,
-            })
-        }
-        Ok(_) | Err(_) => fenced,
-    }
-}
-
-#[cfg(test)]
-#[path = "append_tests.rs"]
-mod tests;

@@ -8,6 +8,8 @@ use async_nats::jetstream;
 use rdev_runtime::parse_duration;
 use tokio::sync::watch;
 
+use crate::capacity::Capacity;
+
 /// `Nats-Expected-Last-Subject-Sequence-Subject`, per-message TTL and batched direct get at once
 /// exist from this version on.
 const SERVER_VERSION_MIN: (i64, i64, i64) = (2, 12, 0);
@@ -35,25 +37,38 @@ pub struct BusConfig {
     #[arg(
         long = "nats-url",
         env = "RDEV_NATS_URL",
+        value_name = "RDEV_NATS_URL",
         default_value = "nats://127.0.0.1:4222"
     )]
     pub url: String,
     /// NATS credentials file.
-    #[arg(long = "nats-creds", env = "RDEV_NATS_CREDS")]
+    #[arg(
+        long = "nats-creds",
+        env = "RDEV_NATS_CREDS",
+        value_name = "RDEV_NATS_CREDS"
+    )]
     pub credentials: Option<PathBuf>,
     /// Copies of each stream in a NATS cluster: 1, 3 or 5.
-    #[arg(long, env = "RDEV_REPLICAS", default_value_t = 1)]
+    #[arg(long, env = "RDEV_REPLICAS", value_name = "RDEV_REPLICAS", default_value_t = 1, value_parser = replicas)]
     pub replicas: usize,
     /// How long the bulk output of shell and git is kept in the log.
-    #[arg(long, env = "RDEV_OUTPUT_TTL", default_value = "7days", value_parser = parse_duration)]
+    #[arg(long, env = "RDEV_OUTPUT_TTL", value_name = "RDEV_OUTPUT_TTL", default_value = "7days", value_parser = parse_duration)]
     pub output_ttl: Duration,
     /// How long everything else is kept in the log.
-    #[arg(long, env = "RDEV_FACTS_TTL", default_value = "90days", value_parser = parse_duration)]
+    #[arg(long, env = "RDEV_FACTS_TTL", value_name = "RDEV_FACTS_TTL", default_value = "90days", value_parser = parse_duration)]
     pub facts_ttl: Duration,
     /// Bytes at which the log refuses new messages rather than forget old ones; -1 for no limit
     /// beside the disk's.
-    #[arg(long, env = "RDEV_LOG_MAX_BYTES", default_value_t = -1, allow_negative_numbers = true)]
+    #[arg(long, env = "RDEV_LOG_MAX_BYTES", value_name = "RDEV_LOG_MAX_BYTES", default_value_t = -1, allow_negative_numbers = true)]
     pub log_max_bytes: i64,
+}
+
+/// JetStream keeps an odd number of copies, so that a majority is clear.
+fn replicas(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ (1 | 3 | 5)) => Ok(count),
+        Ok(_) | Err(_) => Err("give 1, 3 or 5".to_owned()),
+    }
 }
 
 /// A connection to the log. Cheap to clone.
@@ -62,6 +77,7 @@ pub struct Bus {
     pub(crate) client: async_nats::Client,
     pub(crate) jetstream: jetstream::Context,
     pub(crate) config: Arc<BusConfig>,
+    pub(crate) capacity: Arc<Capacity>,
     /// Counts connections made: what was subscribed to may have been missed between two.
     pub(crate) connections: watch::Receiver<u64>,
 }
@@ -138,6 +154,7 @@ impl Bus {
             client,
             jetstream,
             config: Arc::new(config),
+            capacity: Arc::default(),
             connections,
         })
     }

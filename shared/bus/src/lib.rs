@@ -10,7 +10,9 @@
 //! looked up at the leader before anything else is decided.
 
 pub mod append;
+mod capacity;
 mod connect;
+pub mod fence;
 pub mod follow;
 pub mod live;
 mod publish;

@@ -10,6 +10,7 @@ use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{Filter, Subject};
 
+use crate::capacity::Room;
 use crate::publish::{Fenced, NotStored};
 use crate::{Bus, LogStream, ReadError};
 
@@ -57,6 +58,9 @@ impl Bus {
         // long been told that it failed.
         if !self.is_connected() {
             return Err(SubmitError::Unreachable);
+        }
+        if self.room().await != Room::Everybody {
+            return Err(SubmitError::Full("the log is nearly full".to_owned()));
         }
         let head = head(exec, at);
         let encoding = |error: serde_json::Error| SubmitError::Encoding(error.to_string());

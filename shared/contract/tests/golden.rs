@@ -200,6 +200,7 @@ fn resumed() {
                 stderr: 7,
             },
         },
+        failed_before: 0,
     };
     assert_fact(Kind::Resumed, &resumed, golden!("resumed"));
 }

@@ -19,6 +19,11 @@ use serde::Deserialize;
 /// A command that could not be claimed this often brings its executors down or cannot be served;
 /// trying for ever would only hide that.
 pub const DELIVERIES_BEFORE_START_MAX_COUNT: u64 = 5;
+/// Claims in a row that failed soon and brought no event: what they try to follow cannot be
+/// followed.
+pub const FAILED_CLAIMS_MAX_COUNT: u32 = 10;
+/// A claim that lasted longer has not failed soon, though its command may have been silent.
+const SOON_SECONDS: i64 = 30;
 
 /// The claim that holds an exec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,10 @@ pub struct Claimed {
     pub shim: String,
     /// Where the claim stands in the log.
     pub sequence: StreamSeq,
+    /// When it was made.
+    pub at: Timestamp,
+    /// How many claims in a row before it failed soon and brought no event.
+    pub failed_before: u32,
 }
 
 /// An exec as the log has it.
@@ -162,6 +171,8 @@ impl ExecState {
             pod: started.pod.clone(),
             shim: started.shim.clone(),
             sequence: message.sequence,
+            at: message.value.head.at,
+            failed_before: 0,
         });
         self.started = Some(started);
         self.started_at = Some(message.value.head.at);
@@ -178,6 +189,8 @@ impl ExecState {
             pod: resumed.pod,
             shim: resumed.shim,
             sequence: message.sequence,
+            at: message.value.head.at,
+            failed_before: resumed.failed_before,
         });
         // Bulk output may have expired; the take-over still says how far it went.
         self.next = self.next.max(resumed.from.next);
@@ -253,22 +266,52 @@ pub enum Step {
     /// Claim it with `started`, then launch it.
     Start,
     /// Claim it with `resumed`, then follow what runs.
-    Resume,
+    Resume {
+        /// For the claim: how many in a row before it failed.
+        failed_before: u32,
+    },
+    /// Write a `lost` end with this reason: what was started cannot be followed to its end.
+    Lose {
+        /// For `complete.reason`.
+        reason: String,
+    },
 }
 
-/// What to do with a command at its `deliveries`-th delivery (the first is 1).
+fn follow_up(claimed: &Claimed, progressed: bool, now: Timestamp) -> Step {
+    let lasted_seconds = now.as_second() - claimed.at.as_second();
+    let failed_before = if progressed || lasted_seconds > SOON_SECONDS {
+        0
+    } else {
+        claimed.failed_before + 1
+    };
+    if failed_before <= FAILED_CLAIMS_MAX_COUNT {
+        return Step::Resume { failed_before };
+    }
+    Step::Lose {
+        reason: format!(
+            "{FAILED_CLAIMS_MAX_COUNT} executors in a row could not follow the command: see \
+             their logs"
+        ),
+    }
+}
+
+/// What to do with a command at its `deliveries`-th delivery (the first is 1). `recorded_at` is when
+/// the log stored it: what waited long for an executor was accepted in time all the same.
 #[must_use]
-pub fn decide(state: &ExecState, deliveries: u64, now: Timestamp) -> Step {
+pub fn decide(state: &ExecState, deliveries: u64, recorded_at: Timestamp, now: Timestamp) -> Step {
     if state.complete.is_some() {
         return Step::Finished;
     }
     // Whatever may have been launched is followed, never launched again nor given up here.
-    if state.claim.is_some() {
-        return Step::Resume;
+    if let Some(claimed) = &state.claim {
+        return follow_up(claimed, state.progressed, now);
     }
-    if state.command.accept_until < now {
+    if state.command.accept_until < recorded_at {
         return Step::Reject {
-            reason: "no executor took the command in time: post it again".to_owned(),
+            reason:
+                "the command reached the log too late, when its client had been told so: post it \
+                     again"
+                    .to_owned(),
         };
     }
     if deliveries > DELIVERIES_BEFORE_START_MAX_COUNT {

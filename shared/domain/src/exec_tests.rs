@@ -121,6 +121,7 @@ impl Log {
                 next: EventNo(next),
                 offsets: Offsets { stdout, stderr: 0 },
             },
+            failed_before: 0,
         };
         self.push(sequence, "resumed", claim, &Contents::Data(raw(&resumed)));
         self
@@ -209,14 +210,19 @@ fn a_new_command_is_started() {
     assert_eq!(state.command_seq, StreamSeq(10));
     assert_eq!((state.next, state.to), (EventNo(1), Offsets::default()));
     assert_eq!((state.tail, state.progressed), (StreamSeq(10), false));
-    assert_eq!(decide(&state, 1, time(50)), Step::Start);
+    assert_eq!(decide(&state, 1, time(50), time(50)), Step::Start);
     assert_eq!(
-        decide(&state, 1, time(100)),
+        decide(&state, 1, time(100), time(100)),
         Step::Start,
         "until is inclusive"
     );
     assert_eq!(
-        decide(&state, DELIVERIES_BEFORE_START_MAX_COUNT, time(50)),
+        decide(
+            &state,
+            DELIVERIES_BEFORE_START_MAX_COUNT,
+            time(50),
+            time(50)
+        ),
         Step::Start
     );
 }
@@ -224,10 +230,11 @@ fn a_new_command_is_started() {
 #[test]
 fn a_command_that_nobody_could_start_is_rejected() {
     let state = Log::command().fold();
-    assert_rejects(&decide(&state, 1, time(101)));
+    assert_rejects(&decide(&state, 1, time(101), time(101)));
     assert_rejects(&decide(
         &state,
         DELIVERIES_BEFORE_START_MAX_COUNT + 1,
+        time(50),
         time(50),
     ));
 }
@@ -235,11 +242,40 @@ fn a_command_that_nobody_could_start_is_rejected() {
 #[test]
 fn a_claimed_command_is_only_ever_resumed() {
     let state = Log::command().started(11, 1).fold();
-    assert_eq!(decide(&state, 99, time(5000)), Step::Resume);
+    assert_eq!(
+        decide(&state, 99, time(5000), time(5000)),
+        Step::Resume { failed_before: 0 }
+    );
     let claim = state.claim.unwrap();
     assert_eq!((claim.claim, claim.attempt), (claim_id(1), 1));
     assert_eq!(claim.pod, pod());
     assert_eq!(state.started_at, Some(time(11)));
+}
+
+#[test]
+fn a_command_that_waited_long_in_the_queue_is_started() {
+    let state = Log::command().fold();
+    assert_eq!(decide(&state, 1, time(50), time(50_000)), Step::Start);
+}
+
+#[test]
+fn claims_that_fail_soon_and_in_a_row_end_in_lost() {
+    let mut state = Log::command().started(11, 1).fold();
+    let claimed = |failed_before| Claimed {
+        failed_before,
+        at: time(100),
+        ..state.claim.clone().unwrap()
+    };
+    let (first, last) = (claimed(0), claimed(FAILED_CLAIMS_MAX_COUNT));
+    let decide_at = |state: &ExecState, second| decide(state, 1, time(50), time(second));
+    state.claim = Some(first);
+    assert_eq!(decide_at(&state, 105), Step::Resume { failed_before: 1 });
+    state.claim = Some(last);
+    assert!(matches!(decide_at(&state, 105), Step::Lose { reason } if !reason.is_empty()));
+    // A silent command whose executors lived a while is followed on.
+    assert_eq!(decide_at(&state, 131), Step::Resume { failed_before: 0 });
+    state.progressed = true;
+    assert_eq!(decide_at(&state, 105), Step::Resume { failed_before: 0 });
 }
 
 #[test]
@@ -289,7 +325,7 @@ fn a_completed_exec_is_finished_whatever_else_is_there() {
         .output(12, 1, 1, 3, 6)
         .complete(13, 4)
         .fold();
-    assert_eq!(decide(&state, 99, time(5000)), Step::Finished);
+    assert_eq!(decide(&state, 99, time(5000), time(5000)), Step::Finished);
     assert_eq!(state.complete.as_ref().unwrap().outcome, Outcome::Lost);
     assert_eq!((state.next, state.to.stdout), (EventNo(5), 6));
     assert_eq!(state.completed_at, Some(time(13)));
@@ -301,7 +337,7 @@ fn kinds_of_the_future_move_only_the_tail() {
     log.push(11, "paused", 1, &Contents::Data(raw(&1)));
     let state = log.fold();
     assert_eq!((state.tail, &state.chain), (StreamSeq(11), &log.chain));
-    assert_eq!(decide(&state, 1, time(50)), Step::Start);
+    assert_eq!(decide(&state, 1, time(50), time(50)), Step::Start);
 }
 
 #[test]
@@ -368,6 +404,8 @@ proptest! {
         }
         let state = log.fold();
         prop_assert_eq!((state.next, state.to.stdout), (EventNo(next), stdout));
-        prop_assert_eq!(decide(&state, deliveries, time(second)), Step::Resume);
+        let step = decide(&state, deliveries, time(second), time(second));
+        let resumes = matches!(step, Step::Resume { .. });
+        prop_assert!(resumes, "{step:?}");
     }
 }

@@ -20,7 +20,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, clap::Args)]
 pub struct HealthArgs {
     /// Address for /healthz and /readyz; none if not set.
-    #[arg(long, env = "RDEV_HEALTH_LISTEN")]
+    #[arg(long, env = "RDEV_HEALTH_LISTEN", value_name = "RDEV_HEALTH_LISTEN")]
     pub health_listen: Option<SocketAddr>,
 }
 

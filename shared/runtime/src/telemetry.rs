@@ -9,12 +9,18 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Clone, clap::Args)]
 pub struct TelemetryArgs {
     /// What is logged, as a tracing filter: `info`, `rdev_gateway=debug,info` …
-    #[arg(long = "log", env = "RDEV_LOG", default_value = "info,async_nats=warn")]
+    #[arg(
+        long = "log",
+        env = "RDEV_LOG",
+        value_name = "RDEV_LOG",
+        default_value = "info,async_nats=warn"
+    )]
     pub filter: String,
     /// How it is written.
     #[arg(
         long = "log-format",
         env = "RDEV_LOG_FORMAT",
+        value_name = "RDEV_LOG_FORMAT",
         value_enum,
         default_value = "text"
     )]

@@ -179,6 +179,7 @@ impl Log {
                 next: EventNo(1),
                 offsets: Offsets::default(),
             },
+            failed_before: 0,
         };
         self.fact(exec, Kind::Resumed, &resumed);
     }

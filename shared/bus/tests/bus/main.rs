@@ -5,6 +5,7 @@
 mod append;
 mod cut;
 mod follow;
+mod full;
 mod live;
 mod outage;
 mod queue;

@@ -22,6 +22,17 @@ pub struct Resumed {
     pub shim: String,
     /// From where the output goes on.
     pub from: ResumedFrom,
+    /// How many claims in a row before this one failed soon and brought no event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_before: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The place at which a take-over continues.

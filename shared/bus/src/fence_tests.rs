@@ -1,5 +1,8 @@
 //! The four verdicts on a publish that was not acknowledged.
 
+use rdev_contract::envelope::Body;
+use rdev_contract::event::Kind;
+
 use super::*;
 
 const PREV: StreamSeq = StreamSeq(40);
@@ -35,25 +38,21 @@ fn payload(claim: Option<ClaimId>, prev: StreamSeq, at: &str, previous: &Chain) 
 
 const NOW: &str = "2026-11-22T06:21:00Z";
 
-fn sent(follows_own: bool) -> Sent {
-    Sent {
+fn sent(follows_own: bool) -> Attempt {
+    Attempt {
         payload: payload(claim(1), PREV, NOW, &chain("aa")),
-        prev: PREV,
+        expected: PREV,
+        chain: Chain::default(),
         claim: claim(1),
         follows_own,
     }
 }
 
-fn tail(sequence: u64, payload: Bytes) -> Recorded<Stored> {
-    let value = Stored {
-        subject: String::new(),
-        payload,
-        at: Timestamp::UNIX_EPOCH,
-    };
-    Recorded {
+fn tail(sequence: u64, payload: &Bytes) -> Option<Recorded<&[u8]>> {
+    Some(Recorded {
         sequence: StreamSeq(sequence),
-        value,
-    }
+        value: payload,
+    })
 }
 
 fn fenced(tail: u64) -> Verdict {
@@ -64,28 +63,28 @@ fn fenced(tail: u64) -> Verdict {
 #[test]
 fn what_was_sent_is_stored() {
     let sent = sent(true);
-    let tail = tail(41, sent.payload.clone());
-    assert_eq!(verdict(&sent, Some(&tail)), Verdict::Stored(StreamSeq(41)));
+    let tail = tail(41, &sent.payload);
+    assert_eq!(sent.verdict(tail), Verdict::Stored(StreamSeq(41)));
 }
 
 #[test]
 fn what_was_there_before_means_again() {
-    let tail = tail(40, payload(claim(2), StreamSeq(39), NOW, &chain("bb")));
-    assert_eq!(verdict(&sent(false), Some(&tail)), Verdict::SendAgain);
-    assert_eq!(verdict(&sent(true), Some(&tail)), Verdict::SendAgain);
+    let before = payload(claim(2), StreamSeq(39), NOW, &chain("bb"));
+    let tail = tail(40, &before);
+    assert_eq!(sent(false).verdict(tail.clone()), Verdict::SendAgain);
+    assert_eq!(sent(true).verdict(tail), Verdict::SendAgain);
 }
 
 #[test]
 fn anything_else_behind_it_is_a_fence() {
-    let foreign = tail(41, payload(claim(2), PREV, NOW, &chain("aa")));
-    assert_eq!(verdict(&sent(true), Some(&foreign)), fenced(41));
+    let foreign = payload(claim(2), PREV, NOW, &chain("aa"));
+    let foreign = tail(41, &foreign);
+    assert_eq!(sent(true).verdict(foreign), fenced(41));
     let other_time = payload(claim(1), PREV, "2026-11-22T06:21:01Z", &chain("aa"));
-    assert_eq!(
-        verdict(&sent(true), Some(&tail(41, other_time))),
-        fenced(41)
-    );
-    let unreadable = tail(41, Bytes::from_static(b"not JSON"));
-    assert_eq!(verdict(&sent(true), Some(&unreadable)), fenced(41));
+    assert_eq!(sent(true).verdict(tail(41, &other_time)), fenced(41));
+    let unreadable = Bytes::from_static(b"not JSON");
+    let unreadable = tail(41, &unreadable);
+    assert_eq!(sent(true).verdict(unreadable), fenced(41));
 }
 
 #[test]
@@ -94,21 +93,23 @@ fn a_lower_tail_of_ours_is_continued_and_linked_to() {
     let value = Message::decode(&ours).expect("a message").chain;
     let sequence = StreamSeq(30);
     let again = Verdict::SendAgainAfter(Recorded { sequence, value });
-    assert_eq!(verdict(&sent(true), Some(&tail(30, ours))), again);
+    assert_eq!(sent(true).verdict(tail(30, &ours)), again);
 }
 
 #[test]
 fn a_lower_tail_of_another_claim_is_continued_by_a_claim_only() {
-    let foreign = tail(30, payload(claim(2), StreamSeq(20), NOW, &chain("cc")));
-    let first = verdict(&sent(false), Some(&foreign));
+    let foreign = payload(claim(2), StreamSeq(20), NOW, &chain("cc"));
+    let foreign = tail(30, &foreign);
+    let first = sent(false).verdict(foreign.clone());
     assert!(matches!(first, Verdict::SendAgainAfter(tail) if tail.sequence == StreamSeq(30)));
-    assert_eq!(verdict(&sent(true), Some(&foreign)), fenced(30));
-    let unreadable = tail(30, Bytes::from_static(b"not JSON"));
-    assert_eq!(verdict(&sent(true), Some(&unreadable)), fenced(30));
+    assert_eq!(sent(true).verdict(foreign), fenced(30));
+    let unreadable = Bytes::from_static(b"not JSON");
+    let unreadable = tail(30, &unreadable);
+    assert_eq!(sent(true).verdict(unreadable), fenced(30));
 }
 
 #[test]
 fn nothing_at_all_is_the_end() {
     let vanished = Verdict::Over(AppendError::Vanished);
-    assert_eq!(verdict(&sent(true), None), vanished);
+    assert_eq!(sent(true).verdict(None), vanished);
 }
