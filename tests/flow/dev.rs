@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdev_tests::Outcome;
 use rdev_tests::client::Client;
 use rdev_tests::world::PROJECT;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -50,8 +51,9 @@ fn processes_of(directory: &Path) -> Vec<String> {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let place = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
         let names = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(&needle);
-        if names(&command) || names(&environment) {
+        if names(&command) || names(&environment) || place.starts_with(directory) {
             found.push(String::from_utf8_lossy(&command).replace('\0', " "));
         }
     }
@@ -98,12 +100,29 @@ async fn everything_starts_survives_a_hard_kill_and_ends() -> Outcome<()> {
         "again\n"
     );
 
+    // What runs is ended too, and gets its `complete`.
+    let body = json!({"type": "shell", "command": "echo on; sleep 777", "stream_id": "runs"});
+    client.exec(&session, &body).await?;
+    let mut events = client.events(&session, "runs", None).await?;
+    events.until("output").await?;
     let pid = child.id().ok_or("it ended")?;
     let pid = rustix::process::Pid::from_raw(pid.try_into()?).ok_or("no pid")?;
     rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
     let status = { child }.wait().await?;
     assert!(status.success(), "{status}");
-    until_gone(directory.path()).await
+    until_gone(directory.path()).await?;
+    let (_child, base, _) = dev(directory.path()).await?;
+    let runs = Client::new(base, PROJECT)
+        .transcript(&session, "runs")
+        .await?;
+    runs.check()?;
+    assert_eq!(
+        runs.complete()["outcome"],
+        "canceled",
+        "{}",
+        runs.complete()
+    );
+    Ok(())
 }
 
 fn accepted_session(accepted: &str) -> Outcome<String> {

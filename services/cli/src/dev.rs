@@ -2,20 +2,32 @@
 //! PostgreSQL below its data directory, the three services as processes of their own, and makes
 //! a session to try things with. What dies is started again; when it ends, everything ends.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rdev_embedded::{
     DeathSignal, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, StartError,
 };
 use rdev_runtime::Shutdown;
 use rdev_runtime::telemetry::TelemetryArgs;
+use tokio::task::JoinSet;
 
 use crate::demo;
-use crate::supervise::keep_running;
+use crate::supervise::{Futile, Service};
 
 /// Says that a directory is ours, so that `--fresh` deletes nothing else.
 const MARKER_FILE: &str = "rdev-data";
+/// Between two tries to start a server that ended: a full disk or a taken port may pass.
+const SERVER_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The service whose commands end with everything else: nobody would take them over.
+const EXECUTOR: &str = "executor";
+const EXECUTOR_FLAGS: &[&str] = &["--cancel-on-shutdown"];
+/// The log's limit, unless one is set: a machine that something is tried on keeps some disk.
+const LOG_MAX_BYTES: &str = "10000000000";
+const LOG_MAX_BYTES_VARIABLE: &str = "RDEV_LOG_MAX_BYTES";
 
 /// Settings of `rdev dev`. Everything else has the services' variables and defaults.
 #[derive(Debug, Clone, clap::Args)]
@@ -66,6 +78,9 @@ pub(crate) enum DevError {
     /// A server does not start.
     #[error(transparent)]
     Server(#[from] StartError),
+    /// A service cannot run at all.
+    #[error(transparent)]
+    Service(#[from] Futile),
     /// The services do not get ready.
     #[error("{reason}; the services' logs are in {logs}")]
     NotReady {
@@ -114,51 +129,71 @@ impl Settings {
         self.data_dir.join("logs")
     }
 
-    fn service(&self, name: &str) -> Result<Program, DevError> {
+    fn service(&self, name: &'static str) -> Result<Service, DevError> {
         // By path: the link in /proc would lead to the launcher that sets the death signal.
         let program =
             std::env::current_exe().map_err(|error| data_dir_error(&self.data_dir, &error))?;
+        let log = self.logs().join(format!("{name}.log"));
         let program = Program::new(program)
             .argument(name)
+            .arguments(if name == EXECUTOR {
+                EXECUTOR_FLAGS
+            } else {
+                &[]
+            })
             .variable("RDEV_NATS_URL", &self.nats)
             .variable("RDEV_POSTGRES_URL", &self.postgres)
             .variable("RDEV_LISTEN", self.listen.to_string())
             .variable("RDEV_BACKEND", "local")
             .variable("RDEV_LOCAL_ROOT", self.data_dir.join("pods"))
-            .log(self.logs().join(format!("{name}.log")))
+            .log(&log)
             // Draining would wait for servers that are gone as well.
             .death_signal(DeathSignal::Kill);
-        Ok(program)
+        let program = match std::env::var_os(LOG_MAX_BYTES_VARIABLE) {
+            Some(_) => program,
+            None => program.variable(LOG_MAX_BYTES_VARIABLE, LOG_MAX_BYTES),
+        };
+        Ok(Service { name, program, log })
     }
 }
 
 async fn with_services(settings: &Settings, shutdown: &Shutdown) -> Result<(), DevError> {
     let services = Shutdown::new();
-    let mut tasks = Vec::new();
-    for name in ["projector", "executor", "gateway"] {
-        let program = settings.service(name)?;
-        tasks.push(tokio::spawn(keep_running(name, program, services.clone())));
+    let mut tasks = JoinSet::new();
+    for name in ["projector", EXECUTOR, "gateway"] {
+        let service = settings.service(name)?;
+        tasks.spawn(service.keep_running(services.clone()));
     }
     let used = tokio::select! {
-        used = be_used(settings) => used,
-        () = shutdown.requested() => Ok(()),
+        used = use_until(settings, shutdown) => used,
+        futile = first_futile(&mut tasks) => Err(futile.into()),
     };
-    if used.is_ok() {
-        shutdown.requested().await;
-    }
     services.request();
-    for task in tasks {
-        let _ = task.await;
-    }
+    while tasks.join_next().await.is_some() {}
     used
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "these lines are what the command is for"
-)]
+async fn use_until(settings: &Settings, shutdown: &Shutdown) -> Result<(), DevError> {
+    tokio::select! {
+        used = be_used(settings) => used?,
+        () = shutdown.requested() => {}
+    }
+    shutdown.requested().await;
+    Ok(())
+}
+
+/// Waits for a service that is not started again; for ever, if all are kept running.
+async fn first_futile(tasks: &mut JoinSet<Result<(), Futile>>) -> Futile {
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok(Err(futile)) = ended {
+            return futile;
+        }
+    }
+    std::future::pending().await
+}
+
 async fn be_used(settings: &Settings) -> Result<(), DevError> {
-    let base = format!("http://{}", settings.listen);
+    let base = format!("http://{}", reachable(settings.listen));
     let not_ready = |reason| DevError::NotReady {
         reason,
         logs: settings.logs().display().to_string(),
@@ -167,11 +202,21 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
     let session = demo::session(&base, &settings.data_dir)
         .await
         .map_err(not_ready)?;
-    println!("ready: {base}");
-    println!("{}", demo::walk_through(&base, &session));
-    println!("  NATS, for consumers:    {}", settings.nats);
-    println!("  logs and data:          {}", settings.data_dir.display());
+    let lines = format!(
+        "ready: {base}\n{}\n  NATS, for consumers:    {}\n  logs and data:          {}\n",
+        demo::walk_through(&base, &session),
+        settings.nats,
+        settings.data_dir.display(),
+    );
+    announce(&mut std::io::stdout(), &lines);
     Ok(())
+}
+
+/// Whoever read the lines may have left already, as `head -1` does: that ends nothing.
+fn announce(out: &mut impl Write, lines: &str) {
+    if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "nobody reads what this prints");
+    }
 }
 
 async fn keep_nats(mut server: NatsServer, shutdown: Shutdown) {
@@ -179,9 +224,12 @@ async fn keep_nats(mut server: NatsServer, shutdown: Shutdown) {
         tokio::select! {
             status = server.wait() => {
                 tracing::warn!(%status, "nats-server ended, starting it again");
-                if let Err(error) = server.restart().await {
-                    tracing::error!(%error, "nats-server does not start");
-                    return;
+                while let Err(error) = server.restart().await {
+                    tracing::error!(%error, "nats-server does not start, trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(SERVER_RETRY_DELAY) => {}
+                        () = shutdown.requested() => return,
+                    }
                 }
             }
             () = shutdown.requested() => {
@@ -197,9 +245,12 @@ async fn keep_postgres(mut server: Postgres, shutdown: Shutdown) {
         tokio::select! {
             status = server.wait() => {
                 tracing::warn!(%status, "PostgreSQL ended, starting it again");
-                if let Err(error) = server.restart().await {
-                    tracing::error!(%error, "PostgreSQL does not start");
-                    return;
+                while let Err(error) = server.restart().await {
+                    tracing::error!(%error, "PostgreSQL does not start, trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(SERVER_RETRY_DELAY) => {}
+                        () = shutdown.requested() => return,
+                    }
                 }
             }
             () = shutdown.requested() => {
@@ -247,4 +298,47 @@ fn free_address(address: SocketAddr) -> Result<SocketAddr, DevError> {
     TcpListener::bind(address)
         .and_then(|listener| listener.local_addr())
         .map_err(|error| DevError::Listen { address, error })
+}
+
+/// Where a client on this machine finds what listens at `address`: "all addresses" is none.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe that was closed at its other end.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_reason_to_end() {
+        announce(&mut Closed, "ready: http://127.0.0.1:8080\n");
+        let mut read = Vec::new();
+        announce(&mut read, "ready: http://127.0.0.1:8080\n");
+        assert_eq!(read, b"ready: http://127.0.0.1:8080\n");
+    }
+
+    #[test]
+    fn all_addresses_are_reached_by_the_local_one() {
+        let reached = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reached("[::]:80"), "[::1]:80");
+        assert_eq!(reached("127.0.0.2:80"), "127.0.0.2:80");
+    }
 }

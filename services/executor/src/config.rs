@@ -83,6 +83,10 @@ pub struct Config {
         default_value = "claude"
     )]
     pub claude_bin: String,
+    /// When told to end, cancel the commands that run instead of handing them over to another
+    /// executor: for where there is no other.
+    #[arg(long)]
+    pub cancel_on_shutdown: bool,
     /// Ask a running executor's /readyz and exit with 0 if it is ready.
     #[arg(long)]
     pub check_health: bool,

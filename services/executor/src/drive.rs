@@ -25,6 +25,9 @@ use crate::pump;
 /// After this another executor (or this one) tries again what failed for a passing reason. Before
 /// the start it doubles with each try, so that the tries outlast the restart of an API server.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// When this executor ends, its commands are offered again after this: by then the log knows that
+/// it asks for none any more, and does not offer them to it.
+const HAND_OVER_DELAY: Duration = Duration::from_millis(100);
 
 /// A command as it was offered.
 #[derive(Debug, Clone)]
@@ -48,8 +51,8 @@ pub async fn run(context: &Arc<Context>, offer: Offer, mut lease: Lease, proof: 
         outcome = Box::pin(drive(context, &offer, &proof)) => outcome,
         Fenced = lease.keep(&context.bus, exec) => Err(Stop::StoodBack),
         // The command goes on in its pod; another executor continues at the exact byte.
-        () = context.shutdown.requested() => {
-            lease.give_back(Duration::ZERO).await;
+        () = context.shutdown.requested(), if !context.config.cancel_on_shutdown => {
+            lease.give_back(HAND_OVER_DELAY).await;
             return;
         }
     };

@@ -28,6 +28,8 @@ use crate::pod::channel::ExecEvent;
 const PENDING_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// What a container printed before it ended arrives within this, or not at all.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// No order comes behind the one of an executor that ends for good.
+const LAST_ORDER: u64 = u64::MAX;
 /// Between two tries to reach the pod again; doubles up to the maximum.
 const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(50);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
@@ -52,6 +54,8 @@ struct Pump<'a> {
     replaced: BoxFuture<'static, String>,
     /// Why it is gone, and how long its last words are waited for.
     gone: Option<(String, Instant)>,
+    /// It is to be canceled when this executor ends, and was not yet.
+    may_cancel: bool,
     began: Instant,
     proof: &'a Proof,
 }
@@ -74,6 +78,7 @@ pub async fn run(
         last: None,
         replaced: async move { watching.channels.backend().replaced(&pod).await }.boxed(),
         gone: None,
+        may_cancel: context.config.cancel_on_shutdown,
         began: Instant::now(),
         proof,
     };
@@ -109,6 +114,10 @@ impl Pump<'_> {
                 self.gone = Some((reason, Instant::now() + LAST_WORDS_TIMEOUT));
             }
             () = sleep_until(given_up), if self.last.is_none() => self.give_up(),
+            () = context.shutdown.requested(), if self.may_cancel => {
+                self.may_cancel = false;
+                self.running.handle.cancel(LAST_ORDER).await;
+            }
         }
         Ok(())
     }

@@ -30,6 +30,9 @@ pub(crate) enum ApiError {
     /// The thing named by the path does not exist in this project.
     #[error("there is no such {0} in this project")]
     NotFound(&'static str),
+    /// The path's project cannot be the name of one.
+    #[error("there is no such project: a name is 1 to 63 of a-z, 0-9 and -, not first or last")]
+    NoSuchProject,
     /// The request is not one that can be carried out.
     #[error("{detail}")]
     Invalid {
@@ -126,7 +129,7 @@ impl ApiError {
 
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::NoSuchRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchRoute | Self::NotFound(_) | Self::NoSuchProject => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
             Self::Conflict { .. } => StatusCode::CONFLICT,
@@ -148,7 +151,7 @@ impl ApiError {
         match self {
             Self::NoSuchRoute => "no_such_route",
             Self::MethodNotAllowed => "method_not_allowed",
-            Self::NotFound(_) => "not_found",
+            Self::NotFound(_) | Self::NoSuchProject => "not_found",
             Self::Invalid { code, .. }
             | Self::Conflict { code, .. }
             | Self::CommandNotStored { code, .. } => code,
@@ -194,6 +197,7 @@ impl ApiError {
             Self::NoSuchRoute
             | Self::MethodNotAllowed
             | Self::NotFound(_)
+            | Self::NoSuchProject
             | Self::Invalid { .. }
             | Self::Conflict { .. }
             | Self::BodyTooLarge

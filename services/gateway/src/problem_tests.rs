@@ -10,6 +10,7 @@ fn every() -> Vec<ApiError> {
         ApiError::NoSuchRoute,
         ApiError::MethodNotAllowed,
         ApiError::NotFound("session"),
+        ApiError::NoSuchProject,
         ApiError::invalid("invalid_query", "no"),
         ApiError::Conflict {
             code: "stream_id_in_use",

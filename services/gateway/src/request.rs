@@ -65,6 +65,7 @@ impl PathIds {
 
     fn project(&self) -> Result<ProjectId, ApiError> {
         self.get(parameter::PROJECT, "project")
+            .map_err(|_| ApiError::NoSuchProject)
     }
 
     fn session(&self) -> Result<SessionId, ApiError> {
@@ -177,6 +178,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde would take an array for the fields in their order, and name our types when it cannot.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let detail = "the body must be a JSON object, not an array".to_owned();
+        return Err(ApiError::invalid("invalid_field", detail));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let code = if error.is_data() {
             "invalid_field"

@@ -44,7 +44,13 @@ fn what_is_wrong_with_a_body_is_told_apart() {
     for body in ["", "{", "nonsense", "{\"pod\":\"a\"} trailing"] {
         assert_eq!(code(body), "invalid_json", "{body}");
     }
-    for body in ["[]", "{}", "{\"pod\":1}", "{\"pod\":\"a\",\"extra\":1}"] {
+    for body in [
+        "[]",
+        " [\"a\",null,null]",
+        "{}",
+        "{\"pod\":1}",
+        "{\"pod\":\"a\",\"extra\":1}",
+    ] {
         assert_eq!(code(body), "invalid_field", "{body}");
     }
 }

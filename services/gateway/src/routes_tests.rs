@@ -145,7 +145,8 @@ async fn bad_bodies_are_refused() {
     for (body, code) in [
         ("", "invalid_json"),
         ("{", "invalid_json"),
-        ("[]", "invalid_type"),
+        ("[]", "invalid_field"),
+        ("[\"shell\",null,\"true\"]", "invalid_field"),
         ("{\"type\":7}", "invalid_field"),
         ("{\"type\":\"perl\",\"command\":\"x\"}", "invalid_type"),
         ("{\"type\":\"shell\"}", "missing_command"),

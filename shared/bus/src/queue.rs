@@ -18,8 +18,10 @@ use tokio::sync::watch;
 use crate::Bus;
 use crate::read::ReadError;
 
-/// A pull is renewed after this, so that a restarted server learns of it.
-const PULL_EXPIRES: Duration = Duration::from_secs(5);
+/// A pull is renewed after this, so that a restarted server learns of it. Below the ack wait by more
+/// than the interval of in-progress acks: the pull of an executor that is stopped or cut off is over
+/// before its commands are offered again, or they would be offered to it.
+const PULL_EXPIRES: Duration = Duration::from_secs(3);
 
 /// The work queue of all executors.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Logs: to standard error, as text for people or JSON for machines. Prompts, output,
 //! environment and keys are never logged.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::EnvFilter;
 
@@ -45,6 +45,8 @@ pub fn init(args: &TelemetryArgs) -> Result<(), String> {
         .map_err(|error| format!("RDEV_LOG is not a tracing filter: {error}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colours are for a screen; in a file they are noise that no search finds its way through.
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     let started = match args.format {
         LogFormat::Text => builder.try_init(),
