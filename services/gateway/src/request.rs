@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use futures::StreamExt;
 use rdev_contract::event::Requester;
 use rdev_contract::id::{ConversationId, ExecId, ProjectId, SessionId};
 use rdev_readmodel::{PageLimit, PageRequest};
@@ -23,6 +24,8 @@ use crate::routes::parameter;
 /// The longest request body: a prompt or an initial standard input, with room beside it in the
 /// 1 MiB that a message of the log may have.
 pub(crate) const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// How much of a body that is too long is read before it is answered.
+const BODY_READ_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// A body of that length takes seconds on a slow line; a connection that takes longer is stuck.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What is kept of a `User-Agent`: it is written into the log.
@@ -150,16 +153,32 @@ pub(crate) struct AnyJson<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for AnyJson<T> {
     type Rejection = ApiError;
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        let body = tokio::time::timeout(BODY_TIMEOUT, read_body(request.into_body()))
             .await
-            .map_err(|_| ApiError::BodyTimeout)?
-            .map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge,
-                _ => ApiError::invalid("invalid_body", rejection.body_text()),
-            })?;
+            .map_err(|_| ApiError::BodyTimeout)??;
         parse_json(&body).map(Self)
     }
+}
+
+/// The whole body. One that is too long is read on for a while all the same: a client that is still
+/// sending when the connection is closed may never see the answer.
+async fn read_body(body: Body) -> Result<Vec<u8>, ApiError> {
+    let mut chunks = body.into_data_stream();
+    let (mut kept, mut read_bytes) = (Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| ApiError::invalid("invalid_body", error.to_string()))?;
+        read_bytes += chunk.len();
+        if read_bytes <= BODY_MAX_BYTES {
+            kept.extend_from_slice(&chunk);
+        } else if read_bytes > BODY_READ_MAX_BYTES {
+            break;
+        }
+    }
+    if read_bytes > BODY_MAX_BYTES {
+        return Err(ApiError::BodyTooLarge);
+    }
+    Ok(kept)
 }
 
 /// A body of JSON that does not say to be something else.

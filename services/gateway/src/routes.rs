@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,6 @@ use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::problem::ApiError;
-use crate::request::BODY_MAX_BYTES;
 use crate::state::Gateway;
 use crate::{accept, conversations, cors, events, execs, health, sessions};
 
@@ -58,7 +57,6 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(other_method)
         .with_state(gateway)
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(cors, cors::answer))
         .layer(middleware::from_fn(log))

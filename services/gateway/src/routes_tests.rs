@@ -11,6 +11,7 @@ use rdev_runtime::Shutdown;
 use tower::ServiceExt;
 
 use super::*;
+use crate::request::BODY_MAX_BYTES;
 use crate::state::Log;
 
 const SESSION_PATH: &str = "/projects/demo/sessions/0192f0c1-0000-7000-8000-000000000001";
