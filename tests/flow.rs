@@ -13,8 +13,6 @@ mod commands;
 mod cursors;
 #[path = "flow/dev.rs"]
 mod dev;
-#[path = "flow/faults.rs"]
-mod faults;
 #[path = "flow/kube.rs"]
 mod kube;
 

@@ -5,6 +5,11 @@
 //! own directory; when it is dropped nothing of it is left.
 
 pub mod client;
+pub mod cluster;
+pub mod count;
+pub mod log;
+pub mod proxy;
+pub mod reader;
 pub mod transcript;
 pub mod world;
 

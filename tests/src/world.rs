@@ -1,11 +1,12 @@
 //! One rdev, whole: servers and services, as many of each as a test wants.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rdev_bus::Bus;
 use rdev_embedded::{
     Child, Durability, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Signal,
     SyncInterval,
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::Outcome;
 use crate::client::Client;
+use crate::proxy::Proxy;
 
 /// The project of all tests that need only one.
 pub const PROJECT: &str = "demo";
@@ -107,6 +109,21 @@ impl Service {
         self.child.stop(Signal::TERM, STOP_GRACE).await;
     }
 
+    /// Waits until it has logged these words.
+    ///
+    /// # Errors
+    /// When it has not after a while.
+    pub async fn until_it_says(&self, words: &str) -> Outcome<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        while Instant::now() < deadline {
+            if std::fs::read_to_string(&self.log).is_ok_and(|text| text.contains(words)) {
+                return Ok(());
+            }
+            tokio::time::sleep(READY_INTERVAL).await;
+        }
+        Err(format!("{} does not say {words:?}", self.log.display()).into())
+    }
+
     /// Any signal.
     ///
     /// # Errors
@@ -158,6 +175,20 @@ impl World {
         ))
     }
 
+    /// Directory of one pod of the `local` backend, in the project of the tests.
+    #[must_use]
+    pub fn pod(&self, pod: &str) -> PathBuf {
+        self.pods().join(PROJECT).join(pod)
+    }
+
+    /// A connection to the log.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn bus(&self) -> Outcome<Bus> {
+        crate::log::connect(&self.nats.url()).await
+    }
+
     /// Directory of the `local` backend's pods.
     #[must_use]
     pub fn pods(&self) -> PathBuf {
@@ -180,16 +211,53 @@ impl World {
         Ok((service, Client::new(format!("http://{address}"), PROJECT)))
     }
 
+    /// Starts one more gateway that reaches the log through a proxy, and a client for it.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn gateway_through(&mut self, proxy: &Proxy) -> Outcome<(Service, Client)> {
+        let address = free_address()?;
+        let variables = [("RDEV_LISTEN", address.to_string()), nats_through(proxy)];
+        let service = self.service("gateway", &variables)?;
+        Ok((service, Client::new(format!("http://{address}"), PROJECT)))
+    }
+
+    /// A proxy in front of the log.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn nats_proxy(&self) -> Outcome<Proxy> {
+        Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, self.nats.port()))).await
+    }
+
     /// Starts one more executor, with directories for pods.
     ///
     /// # Errors
     /// When the process cannot be started.
     pub fn executor(&mut self) -> Outcome<Service> {
+        self.local_executor(&[])
+    }
+
+    /// Starts one more executor, with directories for pods, that reaches the log through a proxy.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn executor_through(&mut self, proxy: &Proxy) -> Outcome<Service> {
+        self.local_executor(&[nats_through(proxy)])
+    }
+
+    /// Starts one more executor, with directories for pods and these variables.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn local_executor(&mut self, variables: &[(&str, String)]) -> Outcome<Service> {
         let root = self.pods().display().to_string();
-        self.executor_with(&[
+        let mut all = vec![
             ("RDEV_BACKEND", "local".to_owned()),
             ("RDEV_LOCAL_ROOT", root),
-        ])
+        ];
+        all.extend_from_slice(variables);
+        self.executor_with(&all)
     }
 
     /// Starts one more executor, with the pods of the cluster that this kubeconfig leads to.
@@ -330,6 +398,14 @@ async fn database() -> Outcome<(Arc<SharedPostgres>, String)> {
     Ok((postgres, url))
 }
 
+fn nats_through(proxy: &Proxy) -> (&'static str, String) {
+    ("RDEV_NATS_URL", format!("nats://{}", proxy.address()))
+}
+
+/// Below the range of outgoing connections, where a stranger could take it before the service has it.
 fn free_address() -> Outcome<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    Ok(SocketAddr::from((
+        Ipv4Addr::LOCALHOST,
+        rdev_embedded::draw_port()?,
+    )))
 }

@@ -1,3 +1,5 @@
+//! When a service is started again, and when that is futile.
+
 use std::error::Error;
 use std::time::Duration;
 

@@ -64,6 +64,10 @@ pub struct Running {
     pub window_bytes: u64,
     /// Up to where its output is in the log.
     pub to: Offsets,
+    /// What is to be launched, as long as no shim has said that it has the request.
+    pub launch: Option<Box<Spec>>,
+    /// The shim instance that may launch it.
+    pub shim: String,
 }
 
 /// Writes the end of an exec that is not running here: rejected, or lost.
@@ -127,6 +131,7 @@ pub async fn start(
     let window_bytes = window(invocation.format);
     let run = Run::new(invocation.format, state.to, state.next);
     let spec = spec(context, invocation);
+    let launch = Some(Box::new(spec.clone()));
     let handle = channel
         .launch(key.clone(), spec, frame_offsets(state.to), window_bytes)
         .await;
@@ -140,6 +145,8 @@ pub async fn start(
         key,
         window_bytes,
         to: state.to,
+        launch,
+        shim: started.shim,
     };
     Ok(Claim::Running(Box::new((running, writer))))
 }
@@ -191,15 +198,17 @@ pub async fn resume(
     let tally = tally_of(context, state, invocation.format).await?;
     let run = Run::new(invocation.format, state.to, state.next).with_tally(tally);
     let from = frame_offsets(state.to);
-    let handle = if state.next > rdev_contract::position::EventNo::FIRST {
-        channel.follow(key.clone(), from, window_bytes).await
-    } else {
+    let launch = (state.next == rdev_contract::position::EventNo::FIRST).then(|| {
         // Nothing was seen of it: the executor before may have ended between claim and launch.
         let mut spec = spec(context, invocation);
         if let Some(started) = &state.started {
             spec.argv.clone_from(&started.argv);
         }
-        channel.launch(key.clone(), spec, from, window_bytes).await
+        Box::new(spec)
+    });
+    let handle = match launch.clone() {
+        Some(spec) => channel.launch(key.clone(), *spec, from, window_bytes).await,
+        None => channel.follow(key.clone(), from, window_bytes).await,
     };
     let running = Running {
         exec: state.exec.clone(),
@@ -211,6 +220,8 @@ pub async fn resume(
         key,
         window_bytes,
         to: state.to,
+        launch,
+        shim: before.shim.clone(),
     };
     Ok(Claim::Running(Box::new((running, writer))))
 }

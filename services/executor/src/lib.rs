@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdev_bus::topology::TopologyError;
 use rdev_bus::{Bus, ConnectError};
 use rdev_runtime::Shutdown;
 use rdev_runtime::health::{self, Readiness};
@@ -58,7 +59,7 @@ pub enum ExecutorError {
     Connect(#[from] ConnectError),
     /// The log is not as it should be.
     #[error(transparent)]
-    Topology(#[from] rdev_bus::topology::TopologyError),
+    Topology(#[from] TopologyError),
     /// The backend cannot be used.
     #[error("{0}")]
     Backend(String),
@@ -140,10 +141,13 @@ async fn connect(
 ) -> Result<Option<Bus>, ExecutorError> {
     loop {
         match Bus::connect(config.bus.clone(), name).await {
-            Ok(bus) => {
-                bus.ensure_topology().await?;
-                return Ok(Some(bus));
-            }
+            Ok(bus) => match bus.ensure_topology().await {
+                Ok(()) => return Ok(Some(bus)),
+                Err(error @ TopologyError::Failed { .. }) => {
+                    tracing::warn!(%error, "waiting for the log");
+                }
+                Err(error @ TopologyError::Drift { .. }) => return Err(error.into()),
+            },
             Err(error @ ConnectError::Unreachable { .. }) => {
                 tracing::warn!(%error, "waiting for the log");
             }

@@ -152,7 +152,7 @@ impl Pump<'_> {
 
     async fn take(&mut self, context: &Arc<Context>, event: ExecEvent) -> Result<(), Stop> {
         match event {
-            ExecEvent::Accepted { .. } => {}
+            ExecEvent::Accepted { .. } => self.running.launch = None,
             ExecEvent::Output(chunk) => self.feed(&chunk)?,
             ExecEvent::End(end) => {
                 self.check_end(&end)?;
@@ -228,7 +228,13 @@ impl Pump<'_> {
                 Ok(channel) => {
                     let from = frame_offsets(self.running.run.received());
                     let (key, window) = (self.running.key.clone(), self.running.window_bytes);
-                    self.running.handle = channel.follow(key, from, window).await;
+                    self.running.handle = match self.running.launch.clone() {
+                        // Whether it arrived is not known: the claim in the pod decides.
+                        Some(spec) if channel.instance() == self.running.shim => {
+                            channel.launch(key, *spec, from, window).await
+                        }
+                        Some(_) | None => channel.follow(key, from, window).await,
+                    };
                     return Ok(());
                 }
                 Err(error) => {

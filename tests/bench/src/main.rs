@@ -1,6 +1,7 @@
 //! The bench program: each scenario measures rdev beside a floor or a peer in the same run, and
 //! prints a Markdown table and one line of JSON. It starts everything that it needs.
 
+mod faults;
 mod latency;
 mod report;
 mod short;
@@ -30,6 +31,8 @@ enum Scenario {
     Short(short::Settings),
     /// All of the above with their defaults.
     All,
+    /// Faults at random moments: what is lost, repeated, re-run or told wrongly.
+    Faults(faults::Settings),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ async fn run(scenario: Scenario) -> Outcome<()> {
         Scenario::Latency(settings) => latency::run(&settings).await?.print(),
         Scenario::Throughput(settings) => throughput::run(&settings).await?.print(),
         Scenario::Short(settings) => short::run(&settings).await?.print(),
+        Scenario::Faults(settings) => faults::run(&settings).await?,
         Scenario::All => {
             latency::run(&latency::Settings::default()).await?.print();
             throughput::run(&throughput::Settings::default())

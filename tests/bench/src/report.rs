@@ -56,6 +56,11 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// Takes the samples of another.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// The value below which this share of the samples is.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let mut sorted = self.0.clone();

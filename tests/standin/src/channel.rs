@@ -250,6 +250,8 @@ async fn take_input(
         around.execs.flowing(&around.pod).await;
         match source.next().await {
             Some(Ok(Message::Binary(frame))) => {
+                // It may have been waited for when the stall began.
+                around.execs.flowing(&around.pod).await;
                 take_frame(&frame, stdin, terminal, around.protocol).await
             }
             Some(Ok(

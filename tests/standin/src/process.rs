@@ -95,9 +95,12 @@ pub(crate) fn kill_container(container_id: &str) {
         if alive.is_empty() {
             return;
         }
-        for process in alive {
-            // It may have ended since it was seen; the next look tells.
-            let _ = kill_process(process, Signal::KILL);
+        // In a real container all die at once: none sees another one's end and tells of it.
+        for signal in [Signal::STOP, Signal::KILL] {
+            for process in &alive {
+                // It may have ended since it was seen; the next look tells.
+                let _ = kill_process(*process, signal);
+            }
         }
         std::thread::sleep(Duration::from_millis(KILL_PAUSE_MS));
     }
