@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use rdev_bus::live::{ExecReader, Next};
+use rdev_bus::live::{LogReader, Next, Scope};
 use rdev_bus::{Bus, BusConfig, LogStream};
 use rdev_contract::envelope::{Head, Message};
 use rdev_contract::event::Kind;
@@ -194,7 +194,7 @@ impl ExecLog {
 /// When it does not come.
 pub async fn until(bus: &Bus, exec: &ExecId, wanted: impl Fn(&Line) -> bool) -> Outcome<Line> {
     let looking = async {
-        let mut reader = ExecReader::open(bus, exec, StreamSeq(0)).await?;
+        let mut reader = LogReader::open(bus, Scope::Exec(exec.clone()), StreamSeq(0)).await?;
         loop {
             let Ok(Next::Message(message)) = reader.next().await else {
                 continue;

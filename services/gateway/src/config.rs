@@ -15,6 +15,9 @@ use rdev_runtime::telemetry::TelemetryArgs;
 
 use crate::cors::CorsOrigins;
 
+/// With some 25 KiB for an idle reader and its connection, under half a gigabyte.
+const MAX_STREAMS_DEFAULT: usize = 16_384;
+
 /// The gateway's command line.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
@@ -75,6 +78,14 @@ pub struct Config {
         value_parser = heartbeat
     )]
     pub heartbeat: Duration,
+    /// Streams of events that may be open at a time; who comes then is asked to come again.
+    #[arg(
+        long,
+        env = "RDEV_MAX_STREAMS",
+        value_name = "RDEV_MAX_STREAMS",
+        default_value_t = MAX_STREAMS_DEFAULT
+    )]
+    pub max_streams: usize,
     /// Sites whose pages may read answers: * or a list joined by commas.
     #[arg(
         long,

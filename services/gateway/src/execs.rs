@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use rdev_bus::Bus;
-use rdev_bus::live::{ExecReader, Next};
+use rdev_bus::live::{LogReader, Next, Scope};
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::Kind;
 use rdev_contract::http::{ExecView, Page};
@@ -21,7 +21,7 @@ use crate::request::{InExec, InSession, Options, Paging};
 use crate::state::Gateway;
 
 /// The longest that a request waits for an exec to end: shorter than what proxies cut.
-const WAIT_MAX_SECONDS: u64 = 60;
+pub(crate) const WAIT_MAX_SECONDS: u64 = 60;
 
 /// `GET …/execs`.
 pub(crate) async fn list(
@@ -103,7 +103,7 @@ async fn state_of(bus: &Bus, exec: &ExecId) -> Result<Option<ExecState>, ApiErro
 }
 
 async fn wait_for_end(bus: &Bus, exec: &ExecId, state: &ExecState) -> Result<(), ApiError> {
-    let mut reader = ExecReader::open(bus, exec, state.tail).await?;
+    let mut reader = LogReader::open(bus, Scope::Exec(exec.clone()), state.tail).await?;
     loop {
         if let Next::Message(message) = reader.next().await? {
             let kind = parse_exec(&message.value.subject).map(|(_, kind)| kind);

@@ -75,6 +75,9 @@ pub(crate) enum ApiError {
     /// The log cannot be read or written right now; nothing happened.
     #[error("the event log is not available: try again")]
     LogUnavailable,
+    /// As many streams are open as may be.
+    #[error("this gateway has as many open streams as it may have: try again")]
+    TooManyStreams,
     /// The command was not stored, and will not be.
     #[error("{detail}: try again with this stream_id")]
     CommandNotStored {
@@ -139,6 +142,7 @@ impl ApiError {
             Self::Expired { .. } => StatusCode::GONE,
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::LogUnavailable
+            | Self::TooManyStreams
             | Self::CommandNotStored { .. }
             | Self::CommandUnknown { .. }
             | Self::OutcomeUnknown
@@ -162,6 +166,7 @@ impl ApiError {
             Self::Expired { .. } => "events_expired",
             Self::Unsupported(_) => "not_supported",
             Self::LogUnavailable => "log_unavailable",
+            Self::TooManyStreams => "too_many_streams",
             Self::CommandUnknown { .. } | Self::OutcomeUnknown => "outcome_unknown",
             Self::ReadModelUnavailable => "read_model_unavailable",
             Self::Internal => "internal",
@@ -173,6 +178,7 @@ impl ApiError {
         matches!(
             self,
             Self::LogUnavailable
+                | Self::TooManyStreams
                 | Self::CommandNotStored { .. }
                 | Self::CommandUnknown { .. }
                 | Self::OutcomeUnknown
@@ -207,6 +213,7 @@ impl ApiError {
             | Self::Expired { .. }
             | Self::Unsupported(_)
             | Self::LogUnavailable
+            | Self::TooManyStreams
             | Self::OutcomeUnknown
             | Self::ReadModelUnavailable
             | Self::Internal => None,

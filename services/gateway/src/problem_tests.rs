@@ -26,6 +26,7 @@ fn every() -> Vec<ApiError> {
         },
         ApiError::Unsupported("no"),
         ApiError::LogUnavailable,
+        ApiError::TooManyStreams,
         ApiError::CommandNotStored {
             code: "log_full",
             detail: "no",

@@ -35,6 +35,7 @@ const EXEC: &str = "/projects/{project}/sessions/{session}/exec";
 const EVENTS: &str = "/projects/{project}/sessions/{session}/events";
 const EXECS: &str = "/projects/{project}/sessions/{session}/execs";
 const EXEC_VIEW: &str = "/projects/{project}/sessions/{session}/execs/{stream}";
+const EXEC_EVENTS: &str = "/projects/{project}/sessions/{session}/execs/{stream}/events";
 const CONVERSATIONS: &str = "/projects/{project}/conversations";
 const CONVERSATION: &str = "/projects/{project}/conversations/{conversation}";
 const MESSAGES: &str = "/projects/{project}/conversations/{conversation}/messages";
@@ -48,9 +49,10 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route(SESSIONS, post(sessions::create).get(sessions::list))
         .route(SESSION, get(sessions::get).delete(sessions::end))
         .route(EXEC, post(accept::exec))
-        .route(EVENTS, get(events::exec))
+        .route(EVENTS, get(events::session))
         .route(EXECS, get(execs::list))
         .route(EXEC_VIEW, get(execs::get))
+        .route(EXEC_EVENTS, get(events::exec))
         .route(CONVERSATIONS, get(conversations::list))
         .route(CONVERSATION, get(conversations::get))
         .route(MESSAGES, get(conversations::messages))

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_bus::topology::TopologyError;
@@ -10,8 +11,10 @@ use rdev_bus::{Bus, ConnectError};
 use rdev_readmodel::ReadModel;
 use rdev_runtime::{Shutdown, health};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
+use crate::events::{Replays, Tails};
 use crate::routes::router;
 use crate::serve::serve;
 use crate::state::{Gateway, Log};
@@ -97,6 +100,9 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         limits: config.limits(),
         heartbeat: config.heartbeat,
         cors: config.cors_origins,
+        tails: Tails::until(shutdown.clone()),
+        replays: Replays::default(),
+        streams: Arc::new(Semaphore::new(config.max_streams)),
         shutdown,
     };
     Ok(Prepared {

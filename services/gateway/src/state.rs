@@ -1,6 +1,7 @@
 //! What every handler is given. Cheap to clone; it holds connections and settings, and nothing
 //! that another replica would miss.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
@@ -13,8 +14,10 @@ use rdev_domain::request::RequestLimits;
 use rdev_domain::session::SessionState;
 use rdev_readmodel::ReadModel;
 use rdev_runtime::Shutdown;
+use tokio::sync::Semaphore;
 
 use crate::cors::CorsOrigins;
+use crate::events::{Replays, Tails};
 use crate::problem::ApiError;
 
 /// Connections and settings.
@@ -30,6 +33,12 @@ pub(crate) struct Gateway {
     pub(crate) limits: RequestLimits,
     /// How long a stream of events may be silent.
     pub(crate) heartbeat: Duration,
+    /// The present, shared by readers.
+    pub(crate) tails: Tails,
+    /// The right to read pages of the log.
+    pub(crate) replays: Replays,
+    /// How many more streams may be opened.
+    pub(crate) streams: Arc<Semaphore>,
     /// The end of the process.
     pub(crate) shutdown: Shutdown,
 }

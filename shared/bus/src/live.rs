@@ -1,27 +1,27 @@
-//! Following one exec: the log from a position on, then what is stored live.
+//! Following one exec or one session: the log from a position on, then what is stored live.
 //!
-//! Live messages come over core NATS from the republished subjects (stored messages only). Each
-//! names its predecessor, so a missed one is seen at once and read from the log; after a reconnect
-//! and in a quiet while the leader is asked as well. The reader therefore sees every stored
-//! message once, in order, whatever the subscription loses.
+//! Live messages come over core NATS from the republished subjects (stored messages only). A
+//! message of an exec names its predecessor, so a missed one is seen at once and read from the
+//! log; a session's messages only name those of their own exec, so for a session they tell that
+//! there is something to read. After a reconnect and in a quiet while the leader is asked as
+//! well. The reader therefore sees every stored message once, in order, whatever the subscription
+//! loses.
 //!
-//! Invariant: a reader that does not read holds [`WAITING_MAX_BYTES`] of live messages and one
-//! page of the log, no more: a task of its own empties its subscription and drops what does not
-//! fit, and the log is where the reader finds that again.
+//! Whoever has a reader calls it without long pauses: what waits for it meanwhile is bounded by
+//! the subscription's capacity alone, and what does not fit is read from the log.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Subscriber, header};
 use futures::StreamExt;
 use jiff::Timestamp;
 use rdev_contract::envelope::Recorded;
-use rdev_contract::id::ExecId;
+use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::Filter;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::watch;
 
 use crate::Bus;
 use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError, Stored};
@@ -30,27 +30,50 @@ use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError, Store
 /// maximum. Short at first: in a cluster, word of a new subscription takes a moment to get around.
 const RESYNC_MIN: Duration = Duration::from_secs(1);
 const RESYNC_MAX: Duration = Duration::from_secs(30);
-/// Live messages that wait for their reader: eight full batches.
-pub const WAITING_MAX_BYTES: usize = 2 * 1024 * 1024;
-/// The same for small ones, each of which costs more than its bytes.
-const WAITING_MAX_MESSAGES: usize = 512;
+
+/// What a reader reads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// One exec.
+    Exec(ExecId),
+    /// All execs of a session.
+    Session(ProjectId, SessionId),
+}
+
+impl Scope {
+    /// Its messages in the log.
+    #[must_use]
+    pub fn stored(&self) -> Filter {
+        match self {
+            Self::Exec(exec) => Filter::exec(exec),
+            Self::Session(project, session) => Filter::session_execs(project, *session),
+        }
+    }
+
+    fn live(&self) -> Filter {
+        match self {
+            Self::Exec(exec) => Filter::live_exec(exec),
+            Self::Session(project, session) => Filter::live_session(project, *session),
+        }
+    }
+}
 
 /// What a reader gets next.
 #[derive(Debug)]
 pub enum Next {
     /// The next message.
     Message(Recorded<Stored>),
-    /// Everything that was stored so far has been given. Said once.
+    /// Everything that was stored so far has been given. Said once, and once after each error.
     CaughtUp,
 }
 
-/// A reader of one exec.
+/// A reader of one exec or session.
 #[derive(Debug)]
-pub struct ExecReader {
+pub struct LogReader {
     bus: Bus,
-    exec: ExecId,
-    filter: Filter,
-    live: mpsc::Receiver<Waiting>,
+    scope: Scope,
+    stored: Filter,
+    live: Subscriber,
     connections: watch::Receiver<u64>,
     position: StreamSeq,
     phase: Phase,
@@ -62,7 +85,7 @@ pub struct ExecReader {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// The leader is to be asked how far the exec goes.
+    /// The leader is to be asked how far the log goes.
     Asking,
     /// The log is read up to there.
     Replaying(StreamSeq),
@@ -70,30 +93,26 @@ enum Phase {
     Live,
 }
 
-/// A live message, and the room that it takes.
-type Waiting = (async_nats::Message, OwnedSemaphorePermit);
-
 /// The only field of a live message that the order depends on.
 #[derive(Deserialize)]
 struct Link {
     prev: StreamSeq,
 }
 
-impl ExecReader {
-    /// Subscribes first and replays then, so that nothing can fall between.
+impl LogReader {
+    /// Reads what is behind `after`. Subscribes first and replays then, so that nothing can fall
+    /// between.
     ///
     /// # Errors
     /// [`ReadError`] when there is no connection to subscribe on.
-    pub async fn open(bus: &Bus, exec: &ExecId, after: StreamSeq) -> Result<Self, ReadError> {
+    pub async fn open(bus: &Bus, scope: Scope, after: StreamSeq) -> Result<Self, ReadError> {
         let connections = bus.connections_from_now();
-        let subject = Filter::live_exec(exec).as_str().to_owned();
-        let subscriber = bus.client.subscribe(subject).await.map_err(ReadError::of)?;
-        let (sender, live) = mpsc::channel(WAITING_MAX_MESSAGES);
-        tokio::spawn(empty(subscriber, sender));
+        let subject = scope.live().as_str().to_owned();
+        let live = bus.client.subscribe(subject).await.map_err(ReadError::of)?;
         Ok(Self {
             bus: bus.clone(),
-            exec: exec.clone(),
-            filter: Filter::exec(exec),
+            stored: scope.stored(),
+            scope,
             live,
             connections,
             position: after,
@@ -105,22 +124,41 @@ impl ExecReader {
         })
     }
 
+    /// Reads what is stored from now on; [`Self::position`] says where that begins.
+    ///
+    /// # Errors
+    /// [`ReadError`] when there is no connection, or the leader does not answer.
+    pub async fn open_at_end(bus: &Bus, scope: Scope) -> Result<Self, ReadError> {
+        let mut reader = Self::open(bus, scope, StreamSeq(0)).await?;
+        reader.position = reader.end().await?;
+        reader.phase = Phase::Live;
+        Ok(reader)
+    }
+
+    /// The last message given; what is behind it comes next.
+    #[must_use]
+    pub const fn position(&self) -> StreamSeq {
+        self.position
+    }
+
     /// The next message, as soon as there is one. May be dropped and called again.
     ///
     /// # Errors
     /// [`ReadError`] when the log does not answer; calling again tries again.
     pub async fn next(&mut self) -> Result<Next, ReadError> {
+        let next = self.advance().await;
+        self.told_caught_up &= next.is_ok();
+        next
+    }
+
+    async fn advance(&mut self) -> Result<Next, ReadError> {
         loop {
             if let Some(message) = self.backlog.pop_front() {
                 self.position = message.sequence;
                 return Ok(Next::Message(message));
             }
             match self.phase {
-                Phase::Asking => {
-                    let tail = self.bus.tail(&self.exec).await?;
-                    let end = tail.map_or(StreamSeq(0), |tail| tail.sequence);
-                    self.phase = Phase::Replaying(end);
-                }
+                Phase::Asking => self.phase = Phase::Replaying(self.end().await?),
                 Phase::Replaying(end) if self.position < end => self.read_more().await?,
                 Phase::Replaying(_) => self.phase = Phase::Live,
                 Phase::Live if !self.told_caught_up => {
@@ -137,10 +175,19 @@ impl ExecReader {
         }
     }
 
+    /// How far the log goes, as the leader has it.
+    async fn end(&self) -> Result<StreamSeq, ReadError> {
+        let last = self
+            .bus
+            .last_at_leader(LogStream::Exec, &self.stored)
+            .await?;
+        Ok(last.map_or(StreamSeq(0), |last| last.sequence))
+    }
+
     async fn read_more(&mut self) -> Result<(), ReadError> {
         let page = self
             .bus
-            .read_page(LogStream::Exec, &self.filter, self.position)
+            .read_page(LogStream::Exec, &self.stored, self.position)
             .await?;
         if !page.messages.is_empty() {
             self.lag_looks = 0;
@@ -161,9 +208,9 @@ impl ExecReader {
     /// A live message that directly follows; none when the log has to be asked first.
     async fn next_live(&mut self) -> Result<Option<Recorded<Stored>>, ReadError> {
         tokio::select! {
-            waiting = self.live.recv() => {
-                let (message, _room) =
-                    waiting.ok_or_else(|| ReadError("the connection was closed".to_owned()))?;
+            message = self.live.next() => {
+                let message =
+                    message.ok_or_else(|| ReadError("the connection was closed".to_owned()))?;
                 Ok(self.accept(message))
             }
             _ = self.connections.changed() => {
@@ -184,34 +231,17 @@ impl ExecReader {
         if message.sequence <= self.position {
             return None;
         }
-        let follows = serde_json::from_slice::<Link>(&message.value.payload)
-            .is_ok_and(|link| link.prev <= self.position);
-        if follows {
-            return Some(message);
-        }
-        self.phase = Phase::Asking;
+        self.phase = match self.scope {
+            Scope::Session(..) => Phase::Replaying(message.sequence),
+            Scope::Exec(_) if follows(&message.value, self.position) => return Some(message),
+            Scope::Exec(_) => Phase::Asking,
+        };
         None
     }
 }
 
-/// Empties a subscription until its reader is gone. What does not fit is dropped: the next message
-/// that does fit names a predecessor that the reader does not have.
-async fn empty(mut subscriber: Subscriber, sender: mpsc::Sender<Waiting>) {
-    let room = Arc::new(Semaphore::new(WAITING_MAX_BYTES));
-    loop {
-        let message = tokio::select! {
-            message = subscriber.next() => message,
-            () = sender.closed() => None,
-        };
-        let Some(message) = message else {
-            return;
-        };
-        let bytes = u32::try_from(message.length).unwrap_or(u32::MAX);
-        if let Ok(permit) = Arc::clone(&room).try_acquire_many_owned(bytes) {
-            // No room is what "full" means here; "closed" ends the loop.
-            let _ = sender.try_send((message, permit));
-        }
-    }
+fn follows(message: &Stored, position: StreamSeq) -> bool {
+    serde_json::from_slice::<Link>(&message.payload).is_ok_and(|link| link.prev <= position)
 }
 
 /// None for what the stream did not republish: it says no sequence and is not in the log.

@@ -20,9 +20,9 @@ use crate::Bus;
 
 /// Messages asked for in one batched direct get. The server stops at its own byte limit too.
 const PAGE_MESSAGES: usize = 256;
-/// Bytes asked for in one batched direct get: bounds what a replay holds in memory.
-/// Twice what the largest message can have.
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes after which a batched direct get ends: with the message that reaches it, this is what each
+/// of many replays at a time holds in memory.
+const PAGE_BYTES: usize = 256 * 1024;
 /// The longest pause between two messages of one page before the page is given up.
 const PAGE_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks at a replica that has not yet stored what the leader has.

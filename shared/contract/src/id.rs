@@ -214,14 +214,23 @@ impl ExecId {
     /// Eight hex digits of a hash of the id: tells a cursor of this exec from another's.
     #[must_use]
     pub fn tag(&self) -> String {
-        let text = format!("{}/{}/{}", self.project, self.session, self.stream);
-        let digest = Sha256::digest(text.as_bytes());
-        digest
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        tag(&self.to_string())
     }
+}
+
+/// The tag of the cursor before the first event of a whole session; that of no exec.
+#[must_use]
+pub fn session_tag(project: &ProjectId, session: SessionId) -> String {
+    tag(&format!("{project}/{session}"))
+}
+
+fn tag(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 impl fmt::Display for ExecId {

@@ -39,11 +39,15 @@ pub struct Heartbeat {
 /// Data of `gap`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// The number of the event that should have come next.
-    pub requested: u64,
+    /// The exec, in the feed of a whole session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+    /// The number of the event that should have come next; null in the feed of a whole session
+    /// that began in the middle of the exec.
+    pub requested: Option<u64>,
     /// The number of the first event that is left; null if none is.
     pub first_available: Option<u64>,
-    /// Why, in one word: `expired`.
+    /// Why, in one word: `expired`, `unreadable`.
     pub reason: String,
 }
 

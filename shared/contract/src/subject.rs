@@ -115,6 +115,12 @@ impl Filter {
         Self(format!("rdev.exec.{project}.{session}.>"))
     }
 
+    /// The commands of one session.
+    #[must_use]
+    pub fn session_commands(project: &ProjectId, session: SessionId) -> Self {
+        Self(format!("rdev.exec.{project}.{session}.*.command"))
+    }
+
     /// All facts of one session.
     #[must_use]
     pub fn session(project: &ProjectId, session: SessionId) -> Self {

@@ -1,41 +1,38 @@
-//! One reader's connection: the task between the log and the response body.
+//! One reader's answer: from its place in the log to the present, and on with it.
 //!
-//! Invariant: a reader that does not read holds a few chunks and its subscription, no more; the
-//! log is asked for the next message only when the one before was taken.
+//! It is the response body itself: nothing runs for a reader that does not read. Invariant: such a
+//! reader holds one page of frames and its part in a tail, no more.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
+use axum::body::{Body, Bytes};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream;
 use rand::Rng;
-use rdev_bus::live::{ExecReader, Next};
+use rdev_bus::live::Scope;
 use rdev_bus::{Bus, ReadError};
-use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::sse::{Heartbeat, Reconnect, frame_name};
 use rdev_runtime::Shutdown;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
 
-use super::encode::Encoder;
+use super::encode::Style;
+use super::replay::{LogPage, Replays};
+use super::ring::Turn;
+use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
+use super::view::View;
 use crate::state::{Gateway, now};
 
-/// Chunks between the task and the socket: one being written, one ready.
-const CHUNKS_WAITING_MAX: usize = 2;
-/// Small messages are gathered up to this before they are sent, while more are at hand.
-const CHUNK_BYTES: usize = 64 * 1024;
 /// How long a reader waits for an exec that nobody has posted yet.
 const NOT_STARTED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the log may fail in the middle of a stream until the reader is sent elsewhere. A new
 /// leader takes 4–10 s.
 const LOG_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two tries of a log that fails.
-const LOG_RETRY_DELAY: Duration = Duration::from_millis(250);
 /// A connection is renewed after this at the latest, so that replicas share the load again after
 /// one was added, and below the limits of idle and age that load balancers have.
 const LIFETIME_MIN: Duration = Duration::from_secs(3 * 60 * 60);
@@ -48,6 +45,8 @@ const RECONNECT_RETRY_MS: std::ops::Range<u64> = 500..5_000;
 pub(super) enum Farewell {
     /// This gateway is being replaced.
     Draining,
+    /// This gateway has as many streams as it may have.
+    Overloaded,
     /// Nobody has posted the exec.
     NotStarted,
     /// The log does not answer.
@@ -60,241 +59,341 @@ impl Farewell {
     const fn reason(self) -> &'static str {
         match self {
             Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
             Self::NotStarted => "not_started",
             Self::LogUnavailable => "log_unavailable",
             Self::Lifetime => "lifetime",
         }
     }
 
-    pub(super) fn write(self, encoder: &mut Encoder) {
+    pub(super) fn write(self, view: &mut View) {
         let retry_ms = rand::rng().random_range(RECONNECT_RETRY_MS);
-        let data = Reconnect {
-            reason: self.reason().to_owned(),
-        };
-        encoder.own(frame_name::RECONNECT, Some(retry_ms), &data);
+        let reason = self.reason().to_owned();
+        view.own(frame_name::RECONNECT, Some(retry_ms), &Reconnect { reason });
     }
 }
 
-/// The reader is gone.
-struct Left;
+/// How far a reader goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// On with the present, until the end.
+    Follow,
+    /// Up to the present.
+    Replay,
+    /// Up to the present, or if there is nothing yet, up to what comes next. Without any frame of
+    /// the gateway's own but gaps.
+    Poll {
+        /// How long what comes next is waited for.
+        until: Instant,
+    },
+}
 
-/// What happens next on a connection.
-enum Turn {
-    Read(Result<Next, ReadError>),
-    Farewell(Farewell),
+/// What a feed is made of.
+pub(super) struct Plan {
+    pub(super) scope: Scope,
+    pub(super) style: Style,
+    pub(super) mode: Mode,
+    pub(super) view: View,
+    /// The log holds something of what is read already.
+    pub(super) exists: bool,
+    /// Counts this reader among the streams of this gateway.
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 /// A reader, what it was shown, and its limits.
 pub(super) struct Feed {
-    encoder: Encoder,
-    exec: ExecId,
-    after: StreamSeq,
-    /// The log holds something of this exec already.
-    exists: bool,
-    heartbeat: Duration,
+    plan: Plan,
+    bus: Bus,
+    tails: Tails,
+    replays: Replays,
     shutdown: Shutdown,
+    source: Source,
+    subscription: Option<Subscription>,
+    heartbeat: Duration,
+    sent_at: Instant,
+    limits: Limits,
+    timer: Pin<Box<Sleep>>,
+    is_caught_up: bool,
+    is_over: bool,
+    farewell: Option<Farewell>,
 }
 
-impl Feed {
-    /// A feed of the messages behind `after`; what `encoder` holds already goes first.
-    pub(super) fn new(
-        gateway: &Gateway,
-        encoder: Encoder,
-        exec: ExecId,
-        after: StreamSeq,
-        exists: bool,
-    ) -> Self {
-        let (heartbeat, shutdown) = (gateway.heartbeat, gateway.shutdown.clone());
-        Self {
-            encoder,
-            exec,
-            after,
-            exists,
-            heartbeat,
-            shutdown,
-        }
-    }
+/// Where the next events come from.
+enum Source {
+    /// A page of the log.
+    Reading(BoxFuture<'static, Result<LogPage, ReadError>>),
+    /// A page of the log, which has failed to come: it is asked for again after this.
+    Resting(Pin<Box<Sleep>>),
+    /// The tail.
+    Live,
+}
 
-    /// Starts the task; its chunks are the body.
-    pub(super) fn start(self, bus: Bus) -> Body {
-        let (sender, mut receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let outlet = Outlet {
-            sender,
-            sent_at: Instant::now(),
-        };
-        tokio::spawn(self.run(bus, outlet));
-        let chunks = stream::poll_fn(move |context| {
-            receiver
-                .poll_recv(context)
-                .map(|chunk| chunk.map(Ok::<Bytes, Infallible>))
-        });
-        Body::from_stream(chunks)
-    }
-
-    async fn run(mut self, bus: Bus, mut outlet: Outlet) {
-        // What is known before the log is asked does not wait for its answer.
-        if outlet.send(&mut self.encoder).await.is_err() {
-            return;
-        }
-        let end = match ExecReader::open(&bus, &self.exec, self.after).await {
-            Ok(mut reader) => self.follow(&mut reader, &mut outlet).await,
-            Err(error) => {
-                tracing::warn!(stream.id = %self.exec.stream, %error, "cannot read the log");
-                Ok(Some(Farewell::LogUnavailable))
-            }
-        };
-        let Ok(farewell) = end else {
-            return;
-        };
-        if let Some(farewell) = farewell {
-            let reason = farewell.reason();
-            tracing::debug!(stream.id = %self.exec.stream, reason, "reader sent away");
-            farewell.write(&mut self.encoder);
-        }
-        // If the reader has left by now, the end is the same.
-        let _ = outlet.send(&mut self.encoder).await;
-    }
-
-    /// Sends what the log holds and will hold, until the exec is complete (`None`) or the
-    /// connection has to end.
-    async fn follow(
-        &mut self,
-        reader: &mut ExecReader,
-        outlet: &mut Outlet,
-    ) -> Result<Option<Farewell>, Left> {
-        let mut limits = Limits::new();
-        loop {
-            let read = match self.turn(reader, outlet, &limits).await? {
-                Turn::Read(read) => read,
-                Turn::Farewell(farewell) => return Ok(Some(farewell)),
-            };
-            match read {
-                Ok(Next::Message(message)) => {
-                    limits.answered();
-                    limits.not_started = None;
-                    self.exists = true;
-                    self.encoder
-                        .message(message.sequence, &message.value.payload);
-                    if self.encoder.is_complete() {
-                        return Ok(None);
-                    }
-                }
-                Ok(Next::CaughtUp) => {
-                    limits.answered();
-                    if !self.exists {
-                        limits.not_started = Some(Instant::now() + NOT_STARTED_TIMEOUT);
-                    }
-                    self.encoder.own(frame_name::CAUGHT_UP, None, &CaughtUp {});
-                }
-                Err(error) => {
-                    tracing::debug!(stream.id = %self.exec.stream, %error, "waiting for the log");
-                    limits.failed();
-                    tokio::time::sleep(LOG_RETRY_DELAY).await;
-                }
-            }
-            if self.encoder.waiting_bytes() >= CHUNK_BYTES {
-                outlet.send(&mut self.encoder).await?;
-            }
-        }
-    }
-
-    /// The next thing that happens. One `next` of the reader is waited for across heartbeats:
-    /// dropping it at each would start the reader's own timers anew.
-    async fn turn(
-        &mut self,
-        reader: &mut ExecReader,
-        outlet: &mut Outlet,
-        limits: &Limits,
-    ) -> Result<Turn, Left> {
-        // Also while messages come faster than they are sent, when nothing below waits.
-        if self.shutdown.is_requested() {
-            return Ok(Turn::Farewell(Farewell::Draining));
-        }
-        let mut next = pin!(reader.next());
-        if self.encoder.waiting_bytes() > 0 {
-            if let Some(read) = next.as_mut().now_or_never() {
-                return Ok(Turn::Read(read));
-            }
-            outlet.send(&mut self.encoder).await?;
-        }
-        loop {
-            let heartbeat_at = outlet.sent_at + self.heartbeat;
-            tokio::select! {
-                read = next.as_mut() => return Ok(Turn::Read(read)),
-                () = self.shutdown.requested() => return Ok(Turn::Farewell(Farewell::Draining)),
-                farewell = limits.reached() => return Ok(Turn::Farewell(farewell)),
-                () = outlet.sender.closed() => return Err(Left),
-                () = tokio::time::sleep_until(heartbeat_at) => {
-                    self.encoder.own(frame_name::HEARTBEAT, None, &Heartbeat { timestamp: now() });
-                    outlet.send(&mut self.encoder).await?;
-                }
-            }
-        }
-    }
+enum Event {
+    Page(Result<LogPage, ReadError>),
+    Rested,
+    Changed,
+    Timer,
 }
 
 /// Data of `caught_up`.
 #[derive(Serialize)]
 struct CaughtUp {}
 
-struct Outlet {
-    sender: mpsc::Sender<Bytes>,
-    sent_at: Instant,
-}
+impl Feed {
+    pub(super) fn new(gateway: &Gateway, bus: &Bus, mut plan: Plan) -> Self {
+        let at = Instant::now();
+        let after = plan.view.turn_to_log();
+        let page = gateway.replays.page(bus, &plan.scope, after, None);
+        let mut feed = Self {
+            plan,
+            bus: bus.clone(),
+            tails: gateway.tails.clone(),
+            replays: gateway.replays.clone(),
+            shutdown: gateway.shutdown.clone(),
+            source: Source::Reading(page),
+            subscription: None,
+            heartbeat: gateway.heartbeat,
+            sent_at: at,
+            limits: Limits::new(at),
+            timer: Box::pin(tokio::time::sleep_until(at)),
+            is_caught_up: false,
+            is_over: false,
+            farewell: None,
+        };
+        feed.arm();
+        feed
+    }
 
-impl Outlet {
-    /// Hands over what is encoded; waits while the reader has enough.
-    async fn send(&mut self, encoder: &mut Encoder) -> Result<(), Left> {
-        if encoder.waiting_bytes() == 0 {
-            return Ok(());
+    /// The feed as a response body.
+    pub(super) fn into_body(self) -> Body {
+        Body::from_stream(stream::unfold(self, async |mut feed| {
+            let chunk = feed.next_chunk().await?;
+            Some((Ok::<Bytes, Infallible>(chunk), feed))
+        }))
+    }
+
+    /// The next bytes to send; none at the end. May be dropped and called again.
+    pub(super) async fn next_chunk(&mut self) -> Option<Bytes> {
+        loop {
+            if self.shutdown.is_requested() {
+                self.say(Farewell::Draining);
+            }
+            if let Some(chunk) = self.plan.view.out.pop() {
+                self.sent_at = Instant::now();
+                return Some(chunk);
+            }
+            if self.is_over {
+                return None;
+            }
+            self.step().await;
         }
-        self.sender
-            .send(encoder.take().into())
-            .await
-            .map_err(|_| Left)?;
-        self.sent_at = Instant::now();
-        Ok(())
+    }
+
+    /// What was shown, and how far the reader is.
+    pub(super) const fn view(&self) -> &View {
+        &self.plan.view
+    }
+
+    /// Everything that was stored has been shown.
+    pub(super) const fn is_caught_up(&self) -> bool {
+        self.is_caught_up
+    }
+
+    /// Why the answer ended before its end, if it did.
+    pub(super) const fn farewell(&self) -> Option<Farewell> {
+        self.farewell
+    }
+
+    /// Does the next thing there is to do, or waits for it.
+    async fn step(&mut self) {
+        if matches!(self.source, Source::Live) && self.take_turn() {
+            return;
+        }
+        let event = tokio::select! {
+            event = next_event(&mut self.source, &mut self.subscription) => event,
+            () = self.timer.as_mut() => Event::Timer,
+        };
+        match event {
+            Event::Page(Ok(page)) => self.take_page(&page),
+            Event::Page(Err(error)) => {
+                tracing::debug!(%error, "waiting for the log");
+                self.limits.failing_since.get_or_insert_with(Instant::now);
+                self.arm();
+                let rest = tokio::time::sleep(LOG_RETRY_DELAY);
+                self.source = Source::Resting(Box::pin(rest));
+            }
+            Event::Rested => self.read_on(None),
+            Event::Changed => {}
+            Event::Timer => self.on_timer(),
+        }
+    }
+
+    fn take_page(&mut self, page: &LogPage) {
+        self.limits.failing_since = None;
+        let view = &mut self.plan.view;
+        view.take_page(&page.messages);
+        if let Some(floor) = page.nothing_until {
+            view.pass(floor);
+        }
+        if view.is_over() {
+            self.is_over = true;
+        } else if page.more {
+            self.read_on(None);
+        } else {
+            self.source = Source::Live;
+        }
+    }
+
+    fn read_on(&mut self, floor: Option<StreamSeq>) {
+        let after = self.plan.view.turn_to_log();
+        let page = self.replays.page(&self.bus, &self.plan.scope, after, floor);
+        self.source = Source::Reading(page);
+    }
+
+    /// Takes what the tail has; false if there is nothing to do but wait.
+    fn take_turn(&mut self) -> bool {
+        let Plan {
+            scope, style, view, ..
+        } = &mut self.plan;
+        let subscription = self
+            .subscription
+            .get_or_insert_with(|| self.tails.join(&self.bus, scope, *style));
+        let turn = subscription.look(|ring| view.take_turn(ring));
+        self.limits.failing_since = subscription.failing_since();
+        if self.limits.failing_since.is_some() {
+            self.arm();
+        }
+        match turn {
+            None => false,
+            Some(Turn::Log(floor)) => {
+                self.read_on(Some(floor));
+                true
+            }
+            Some(Turn::Pieces(_)) => {
+                self.is_over = self.plan.view.is_over();
+                true
+            }
+            Some(Turn::Wait) => self.caught_up(),
+        }
+    }
+
+    /// Everything is shown; true if that is the end, or something is to be said about it.
+    fn caught_up(&mut self) -> bool {
+        let is_news = !self.is_caught_up;
+        self.is_caught_up = true;
+        let view = &mut self.plan.view;
+        match self.plan.mode {
+            Mode::Follow if is_news => {
+                let waits = !self.plan.exists && !view.has_messages();
+                self.limits.not_started = waits.then(|| Instant::now() + NOT_STARTED_TIMEOUT);
+                view.own(frame_name::CAUGHT_UP, None, &CaughtUp {});
+                self.arm();
+                return true;
+            }
+            Mode::Follow => {}
+            Mode::Replay => {
+                view.own(frame_name::CAUGHT_UP, None, &CaughtUp {});
+                self.is_over = true;
+            }
+            Mode::Poll { until } => {
+                self.is_over = view.progress.has_shown() || until <= Instant::now();
+                if is_news {
+                    self.arm();
+                }
+            }
+        }
+        self.is_over
+    }
+
+    fn on_timer(&mut self) {
+        let at = Instant::now();
+        if self.plan.view.has_messages() {
+            self.limits.not_started = None;
+        }
+        if let Some(farewell) = self.limits.reached(at) {
+            self.say(farewell);
+        } else if matches!(self.plan.mode, Mode::Poll { until } if self.is_caught_up && until <= at)
+        {
+            self.is_over = true;
+        } else if self.plan.mode == Mode::Follow && at >= self.sent_at + self.heartbeat {
+            let data = Heartbeat { timestamp: now() };
+            self.plan.view.own(frame_name::HEARTBEAT, None, &data);
+            self.sent_at = at;
+        }
+        self.arm();
+    }
+
+    /// Sets the timer to what is due first. A heartbeat that has become later since is found to be
+    /// so when the timer fires: setting it anew with each event would cost more.
+    fn arm(&mut self) {
+        let due = match self.plan.mode {
+            Mode::Follow => self.sent_at + self.heartbeat,
+            Mode::Poll { until } if self.is_caught_up => until,
+            Mode::Poll { .. } | Mode::Replay => self.limits.lifetime,
+        };
+        self.timer.as_mut().reset(self.limits.first().min(due));
+    }
+
+    /// Ends the answer before its end.
+    fn say(&mut self, farewell: Farewell) {
+        if self.is_over {
+            return;
+        }
+        let reason = farewell.reason();
+        tracing::debug!(scope = ?self.plan.scope, reason, "reader sent away");
+        if !matches!(self.plan.mode, Mode::Poll { .. }) {
+            farewell.write(&mut self.plan.view);
+        }
+        self.farewell = Some(farewell);
+        self.is_over = true;
     }
 }
+
+async fn next_event(source: &mut Source, subscription: &mut Option<Subscription>) -> Event {
+    match source {
+        Source::Reading(page) => Event::Page(page.await),
+        Source::Resting(rest) => rest.as_mut().map(|()| Event::Rested).await,
+        Source::Live => match subscription {
+            Some(subscription) => subscription.changed().map(|()| Event::Changed).await,
+            None => Event::Changed,
+        },
+    }
+}
+
 /// When a connection has to end although the exec has not.
 struct Limits {
     lifetime: Instant,
     not_started: Option<Instant>,
-    log_failing: Option<Instant>,
+    failing_since: Option<Instant>,
 }
 
 impl Limits {
-    fn new() -> Self {
+    fn new(at: Instant) -> Self {
         let lifetime = rand::rng().random_range(LIFETIME_MIN..LIFETIME_MAX);
         Self {
-            lifetime: Instant::now() + lifetime,
+            lifetime: at + lifetime,
             not_started: None,
-            log_failing: None,
+            failing_since: None,
         }
     }
 
-    const fn answered(&mut self) {
-        self.log_failing = None;
+    fn all(&self) -> [(Option<Instant>, Farewell); 3] {
+        let failing = self.failing_since.map(|since| since + LOG_PATIENCE);
+        [
+            (self.not_started, Farewell::NotStarted),
+            (failing, Farewell::LogUnavailable),
+            (Some(self.lifetime), Farewell::Lifetime),
+        ]
     }
 
-    fn failed(&mut self) {
-        self.log_failing
-            .get_or_insert_with(|| Instant::now() + LOG_PATIENCE);
+    fn first(&self) -> Instant {
+        let ends = self.all().into_iter().filter_map(|(at, _)| at);
+        ends.fold(self.lifetime, Instant::min)
     }
 
-    async fn reached(&self) -> Farewell {
-        let ends = [
-            Some((self.lifetime, Farewell::Lifetime)),
-            self.not_started.map(|at| (at, Farewell::NotStarted)),
-            self.log_failing.map(|at| (at, Farewell::LogUnavailable)),
-        ];
-        let (mut at, mut farewell) = (self.lifetime, Farewell::Lifetime);
-        for (other_at, other) in ends.into_iter().flatten() {
-            if other_at < at {
-                (at, farewell) = (other_at, other);
-            }
-        }
-        tokio::time::sleep_until(at).await;
-        farewell
+    fn reached(&self, at: Instant) -> Option<Farewell> {
+        let mut ends = self.all().into_iter();
+        ends.find(|(end, _)| end.is_some_and(|end| end <= at))
+            .map(|(_, farewell)| farewell)
     }
 }

@@ -1,9 +1,14 @@
-//! Server-sent events as bytes. The only place that knows how a frame is written.
+//! Events as bytes: server-sent events, or lines of JSON. The only place that knows how either is
+//! written.
 //!
 //! Invariant: nothing that is put into a frame can end it early or begin another: names are of a
 //! fixed alphabet, data is one line, ids are cursors.
 
+use bytes::Bytes;
+use memchr::memmem;
+use rdev_contract::cursor::Cursor;
 use rdev_contract::event::event_name;
+use rdev_contract::id::StreamId;
 use rdev_contract::position::{EventNo, StreamSeq};
 use serde::Serialize;
 
@@ -12,86 +17,156 @@ pub(super) const FRAME_OVERHEAD_BYTES: usize = 80;
 /// `u64::MAX` has 20 digits.
 const DECIMAL_MAX_BYTES: usize = 20;
 
-/// Writes frames into a buffer, each with the id of its place.
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Format {
+    /// Server-sent events.
+    Sse,
+    /// One JSON object a line: `{"id":…,"event":…,"data":…}`.
+    JsonLines,
+}
+
+impl Format {
+    /// What ends a frame, and stands nowhere else in it.
+    const fn end(self) -> &'static [u8] {
+        match self {
+            Self::Sse => b"\n\n",
+            Self::JsonLines => b"\n",
+        }
+    }
+
+    /// What is left of `frames` without the first `count`.
+    pub(super) fn skip(self, frames: &Bytes, count: usize) -> Bytes {
+        let Some(last) = count.checked_sub(1) else {
+            return frames.clone();
+        };
+        let end = self.end();
+        match memmem::find_iter(frames, end).nth(last) {
+            Some(at) => frames.slice(at + end.len()..),
+            None => Bytes::new(),
+        }
+    }
+}
+
+/// The id of a frame: where a reader that saw it continues.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Id<'a> {
+    pub(super) sequence: StreamSeq,
+    pub(super) number: EventNo,
+    pub(super) tag: &'a str,
+}
+
+impl<'a> From<&'a Cursor> for Id<'a> {
+    fn from(cursor: &'a Cursor) -> Self {
+        Self {
+            sequence: cursor.sequence,
+            number: cursor.number,
+            tag: &cursor.tag,
+        }
+    }
+}
+
+/// Writes frames into a buffer.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
-    tag: String,
+    format: Format,
     out: Vec<u8>,
 }
 
 impl FrameWriter {
-    /// For the exec whose cursors have this tag.
-    pub(super) const fn new(tag: String) -> Self {
+    pub(super) const fn new(format: Format) -> Self {
         Self {
-            tag,
+            format,
             out: Vec::new(),
         }
     }
 
     /// What was written since the last time.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.out.len()
+    pub(super) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.out).into()
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) {
         self.out.reserve(bytes);
     }
 
-    /// An event of the log; its data untouched.
-    pub(super) fn event(&mut self, sequence: StreamSeq, number: EventNo, name: &str, data: &str) {
-        self.begin(sequence, number, name);
-        self.end(data.as_bytes());
+    /// An event of the log, its data untouched; where a reader sees several execs, `stream` says
+    /// first which one it is of.
+    pub(super) fn event(&mut self, id: Id<'_>, name: &str, stream: Option<&StreamId>, data: &str) {
+        self.begin(id, name, None);
+        let at = self.out.len();
+        let members = data.strip_prefix('{');
+        if let (Some(stream), Some(members)) = (stream, members) {
+            self.out.extend_from_slice(b"{\"stream_id\":\"");
+            self.out.extend_from_slice(stream.as_str().as_bytes());
+            self.out.push(b'"');
+            if !members.trim_start().starts_with('}') {
+                self.out.push(b',');
+            }
+            self.out.extend_from_slice(members.as_bytes());
+        } else {
+            self.out.extend_from_slice(data.as_bytes());
+        }
+        self.end(at);
     }
 
     /// A frame that the gateway makes.
     pub(super) fn own<T: Serialize>(
         &mut self,
-        sequence: StreamSeq,
-        number: EventNo,
+        id: Id<'_>,
         name: &str,
         retry_ms: Option<u64>,
         data: &T,
     ) {
-        self.begin(sequence, number, name);
-        if let Some(retry_ms) = retry_ms {
-            self.out.extend_from_slice(b"\nretry: ");
-            decimal(&mut self.out, retry_ms);
-        }
+        self.begin(id, name, retry_ms);
+        let at = self.out.len();
         // Structs of texts and numbers always can be written.
         let data = serde_json::to_vec(data).unwrap_or_else(|_| b"{}".to_vec());
-        self.end(&data);
+        self.out.extend_from_slice(&data);
+        self.end(at);
     }
 
-    fn begin(&mut self, sequence: StreamSeq, number: EventNo, name: &str) {
+    fn begin(&mut self, id: Id<'_>, name: &str, retry_ms: Option<u64>) {
+        let name = safe_name(name).as_bytes();
         let out = &mut self.out;
-        out.extend_from_slice(b"id: ");
-        decimal(out, sequence.0);
-        out.push(b'-');
-        decimal(out, number.0);
-        out.push(b'-');
-        out.extend_from_slice(self.tag.as_bytes());
-        out.extend_from_slice(b"\nevent: ");
-        out.extend_from_slice(safe_name(name).as_bytes());
+        match self.format {
+            Format::Sse => {
+                out.extend_from_slice(b"id: ");
+                write_id(out, id);
+                out.extend_from_slice(b"\nevent: ");
+                out.extend_from_slice(name);
+                if let Some(retry_ms) = retry_ms {
+                    out.extend_from_slice(b"\nretry: ");
+                    decimal(out, retry_ms);
+                }
+                out.extend_from_slice(b"\ndata: ");
+            }
+            Format::JsonLines => {
+                out.extend_from_slice(b"{\"id\":\"");
+                write_id(out, id);
+                out.extend_from_slice(b"\",\"event\":\"");
+                out.extend_from_slice(name);
+                out.extend_from_slice(b"\",\"data\":");
+            }
+        }
     }
 
-    fn end(&mut self, data: &[u8]) {
-        self.out.extend_from_slice(b"\ndata: ");
-        let at = self.out.len();
-        self.out.extend_from_slice(data);
+    /// Ends a frame whose data begins at `data_at`.
+    fn end(&mut self, data_at: usize) {
         // Writers never leave a line end in data; in JSON it could only stand between tokens,
         // where a blank means the same.
+        let data = &mut self.out[data_at..];
         if memchr::memchr2(b'\n', b'\r', data).is_some() {
-            for byte in &mut self.out[at..] {
+            for byte in data {
                 if matches!(byte, b'\n' | b'\r') {
                     *byte = b' ';
                 }
             }
         }
-        self.out.extend_from_slice(b"\n\n");
+        if self.format == Format::JsonLines {
+            self.out.push(b'}');
+        }
+        self.out.extend_from_slice(self.format.end());
     }
 }
 
@@ -102,6 +177,14 @@ fn safe_name(name: &str) -> &str {
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     if is_safe { name } else { event_name::OUTPUT }
+}
+
+fn write_id(out: &mut Vec<u8>, id: Id<'_>) {
+    decimal(out, id.sequence.0);
+    out.push(b'-');
+    decimal(out, id.number.0);
+    out.push(b'-');
+    out.extend_from_slice(id.tag.as_bytes());
 }
 
 fn decimal(out: &mut Vec<u8>, mut value: u64) {
@@ -119,70 +202,5 @@ fn decimal(out: &mut Vec<u8>, mut value: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use rdev_contract::sse::{Connected, frame_name};
-
-    use super::*;
-
-    fn text(writer: &mut FrameWriter) -> String {
-        String::from_utf8(writer.take()).unwrap()
-    }
-
-    #[test]
-    fn an_event_of_the_log() {
-        let mut writer = FrameWriter::new("9f3a61c2".to_owned());
-        let data = r#"{"line":"hello","stream":"stdout"}"#;
-        writer.event(StreamSeq(48213), EventNo(17), "output", data);
-        assert_eq!(
-            text(&mut writer),
-            "id: 48213-17-9f3a61c2\nevent: output\n\
-             data: {\"line\":\"hello\",\"stream\":\"stdout\"}\n\n"
-        );
-    }
-
-    #[test]
-    fn the_first_frame() {
-        let mut writer = FrameWriter::new("9f3a61c2".to_owned());
-        let connected = Connected {
-            session_id: "s".to_owned(),
-            stream_id: "x".to_owned(),
-            reconnecting: false,
-        };
-        writer.own(
-            StreamSeq(0),
-            EventNo(0),
-            frame_name::CONNECTED,
-            Some(1000),
-            &connected,
-        );
-        assert_eq!(
-            text(&mut writer),
-            "id: 0-0-9f3a61c2\nevent: connected\nretry: 1000\n\
-             data: {\"session_id\":\"s\",\"stream_id\":\"x\",\"reconnecting\":false}\n\n"
-        );
-    }
-
-    #[test]
-    fn nothing_in_data_or_name_ends_a_frame() {
-        let mut writer = FrameWriter::new("00000000".to_owned());
-        writer.event(
-            StreamSeq(1),
-            EventNo(1),
-            "x\n\nevent",
-            "{\"a\":\r\n1,\"b\":\"data: x\\n\\n\"}",
-        );
-        assert_eq!(
-            text(&mut writer),
-            "id: 1-1-00000000\nevent: output\ndata: {\"a\":  1,\"b\":\"data: x\\n\\n\"}\n\n"
-        );
-    }
-
-    #[test]
-    fn numbers_are_written_as_to_string_does() {
-        for value in [0, 1, 9, 10, 99, 100, 12_345, u64::MAX - 1, u64::MAX] {
-            let mut out = Vec::new();
-            decimal(&mut out, value);
-            assert_eq!(out, value.to_string().into_bytes());
-        }
-    }
-}
+#[path = "frame_tests.rs"]
+mod tests;

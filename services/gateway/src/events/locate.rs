@@ -1,15 +1,17 @@
 //! Asks the log what [`super::place`] needs to decide. Everything at the leader: what a replica
 //! does not have yet must not look like something that never was.
 
+use rdev_bus::live::Scope;
 use rdev_bus::{Bus, LogStream, ReadError, Stored};
 use rdev_contract::cursor::Cursor;
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::{Kind, Resumed};
-use rdev_contract::id::ExecId;
+use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
 use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::subject::{Filter, parse_exec};
 
-use super::place::{Known, Span, Tail};
+use super::place::{Known, Misplaced, Span, Tail};
+use crate::problem::ApiError;
 
 /// What the log says of this exec around this cursor.
 pub(super) async fn look(bus: &Bus, exec: &ExecId, cursor: &Cursor) -> Result<Known, ReadError> {
@@ -56,6 +58,149 @@ pub(super) async fn first_available(
         let mut numbers = spans.map(|span| (span.first.max(shown.plus(1)), span.last));
         if let Some((first, _)) = numbers.find(|(first, last)| first <= last) {
             return Ok(Some(first));
+        }
+        match page.messages.last() {
+            Some(last) if page.more => after = last.sequence,
+            Some(_) | None => return Ok(None),
+        }
+    }
+}
+
+/// Where an exec's last `count` events begin: the id before them, and the message behind which
+/// to read. As far back as they are left.
+pub(super) async fn last_events(
+    bus: &Bus,
+    exec: &ExecId,
+    count: u64,
+) -> Result<(Cursor, StreamSeq), ReadError> {
+    let mut begin = (Cursor::beginning(exec), StreamSeq(0));
+    let Some(mut stored) = bus.tail(exec).await? else {
+        return Ok(begin);
+    };
+    let Some(last) = tail(&stored).last else {
+        return Ok(begin);
+    };
+    let shown = EventNo(last.0.saturating_sub(count));
+    if shown.0 == 0 {
+        return Ok(begin);
+    }
+    loop {
+        if let Some(span) = span(exec, &stored.value)
+            && span.begins_whole
+        {
+            let number = shown.max(EventNo(span.first.0 - 1));
+            let cursor = Cursor {
+                sequence: stored.sequence,
+                number,
+                tag: exec.tag(),
+            };
+            begin = (cursor, StreamSeq(stored.sequence.0 - 1));
+            if span.first <= shown.plus(1) {
+                return Ok(begin);
+            }
+        } else if begin.1 == StreamSeq(0) {
+            // Nothing is to be shown of a message without events.
+            let cursor = Cursor {
+                sequence: stored.sequence,
+                number: last,
+                tag: exec.tag(),
+            };
+            begin = (cursor, stored.sequence);
+        }
+        let before = Message::decode(&stored.value.payload).map(|message| message.head.prev);
+        let Ok(before @ StreamSeq(1..)) = before else {
+            return Ok(begin);
+        };
+        match bus.at_leader(LogStream::Exec, before).await? {
+            Some(message) => stored = message,
+            None => return Ok(begin),
+        }
+    }
+}
+
+/// The last message there is of a scope.
+pub(super) async fn end(bus: &Bus, scope: &Scope) -> Result<StreamSeq, ReadError> {
+    let last = bus.last_at_leader(LogStream::Exec, &scope.stored()).await?;
+    Ok(last.map_or(StreamSeq(0), |last| last.sequence))
+}
+
+/// Where a reader of a session continues behind a cursor: the message behind which to read, and
+/// the exec that the cursor is of.
+pub(super) async fn in_session(
+    bus: &Bus,
+    project: &ProjectId,
+    session: SessionId,
+    cursor: &Cursor,
+) -> Result<(StreamSeq, StreamId), ApiError> {
+    let at = match cursor.sequence {
+        StreamSeq(0) => None,
+        sequence => bus.at_leader(LogStream::Exec, sequence).await?,
+    };
+    let owner = at
+        .as_ref()
+        .and_then(|at| parse_exec(&at.value.subject).ok());
+    if let (Some(at), Some((exec, _))) = (&at, owner)
+        && (&exec.project, exec.session) == (project, session)
+        && exec.tag() == cursor.tag
+        && span(&exec, &at.value).is_some_and(|span| span.continues(cursor.number))
+    {
+        return Ok((StreamSeq(cursor.sequence.0 - 1), exec.stream));
+    }
+    // It has expired, or the log was restored under other sequences.
+    let Some(exec) = exec_with_tag(bus, project, session, &cursor.tag).await? else {
+        return Err(Misplaced::OtherExec.into());
+    };
+    let known = look(bus, &exec, cursor).await?;
+    super::place::decide(cursor, &known)?;
+    let found = message_with(bus, &exec, cursor.number).await?;
+    let position = found.map_or_else(
+        || cursor.sequence.min(known.stream_last),
+        |sequence| StreamSeq(sequence.0 - 1),
+    );
+    Ok((position, exec.stream))
+}
+
+/// The exec of a session whose cursors have this tag.
+async fn exec_with_tag(
+    bus: &Bus,
+    project: &ProjectId,
+    session: SessionId,
+    tag: &str,
+) -> Result<Option<ExecId>, ReadError> {
+    let filter = Filter::session_commands(project, session);
+    let mut after = StreamSeq(0);
+    loop {
+        let page = bus.read_page(LogStream::Exec, &filter, after).await?;
+        let mut execs = page
+            .messages
+            .iter()
+            .filter_map(|message| parse_exec(&message.value.subject).ok());
+        if let Some((exec, _)) = execs.find(|(exec, _)| exec.tag() == tag) {
+            return Ok(Some(exec));
+        }
+        match page.messages.last() {
+            Some(last) if page.more => after = last.sequence,
+            Some(_) | None => return Ok(None),
+        }
+    }
+}
+
+/// The message that holds the exec's event with this number, wherever it is now.
+async fn message_with(
+    bus: &Bus,
+    exec: &ExecId,
+    number: EventNo,
+) -> Result<Option<StreamSeq>, ReadError> {
+    let filter = Filter::exec(exec);
+    let mut after = StreamSeq(0);
+    loop {
+        let page = bus.read_page(LogStream::Exec, &filter, after).await?;
+        let found = page.messages.iter().find(|message| {
+            span(exec, &message.value)
+                .is_some_and(|span| span.first <= number && number <= span.last)
+        });
+        if let Some(message) = found {
+            return Ok(Some(message.sequence));
         }
         match page.messages.last() {
             Some(last) if page.more => after = last.sequence,

@@ -42,7 +42,7 @@ pub(super) struct Span {
 
 impl Span {
     /// Reading from this message on shows everything behind the event with this number.
-    fn continues(self, number: EventNo) -> bool {
+    pub(super) fn continues(self, number: EventNo) -> bool {
         (self.first <= number && number <= self.last)
             || (self.begins_whole && number.plus(1) == self.first)
     }

@@ -1,7 +1,7 @@
 //! The network between the bus and its server is cut, again and again; the server knows nothing
 //! of it and goes on sending into connections that nobody reads any more.
 
-use rdev_bus::live::ExecReader;
+use rdev_bus::live::{LogReader, Scope};
 use rdev_bus::{Bus, LogStream};
 use rdev_contract::event::Kind;
 use rdev_contract::position::StreamSeq;
@@ -73,7 +73,7 @@ async fn writing_and_reading_go_on_over_cuts() {
     let log = Log::start().await;
     let (wire, bus) = wired(&log).await;
     let (exec, _) = log.exec().await;
-    let mut reader = ExecReader::open(&bus, &exec, StreamSeq(0))
+    let mut reader = LogReader::open(&bus, Scope::Exec(exec.clone()), StreamSeq(0))
         .await
         .expect("a reader");
     let reading = tokio::spawn(async move { read_to_end(&mut reader).await.0 });

@@ -1,6 +1,6 @@
 //! Readers of one exec.
 
-use rdev_bus::live::{ExecReader, Next, WAITING_MAX_BYTES};
+use rdev_bus::live::{LogReader, Next, Scope};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{self, Filter};
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ async fn replay_and_live_join_without_gap_or_repeat() {
             within(seen.wait_for(|tail| tail.0 >= joins_at))
                 .await
                 .expect("a writer");
-            let mut reader = ExecReader::open(&bus, &exec, after)
+            let mut reader = LogReader::open(&bus, Scope::Exec(exec.clone()), after)
                 .await
                 .expect("a reader");
             (after, read_to_end(&mut reader).await)
@@ -55,7 +55,7 @@ async fn replay_and_live_join_without_gap_or_repeat() {
 async fn what_is_live_is_the_same_as_what_is_stored() {
     let log = Log::start().await;
     let (exec, mut writer) = log.written().await;
-    let mut reader = ExecReader::open(&log.bus, &exec, writer.tail())
+    let mut reader = LogReader::open(&log.bus, Scope::Exec(exec.clone()), writer.tail())
         .await
         .expect("a reader");
     caught_up(&mut reader).await;
@@ -74,14 +74,14 @@ async fn what_is_live_is_the_same_as_what_is_stored() {
 async fn a_reader_that_stalls_misses_nothing() {
     let log = Log::start().await;
     let (exec, mut writer) = log.written().await;
-    let mut reader = ExecReader::open(&log.bus, &exec, StreamSeq(0))
+    let mut reader = LogReader::open(&log.bus, Scope::Exec(exec.clone()), StreamSeq(0))
         .await
         .expect("a reader");
     caught_up(&mut reader).await;
-    let line = "x".repeat(200 * 1024);
-    let messages = (3 * WAITING_MAX_BYTES / line.len()) as u64;
+    // More than its subscription holds.
+    let messages = 2 * BURST_MESSAGES;
     for number in 1..=messages {
-        output(&mut writer, number, &line, now())
+        output(&mut writer, number, "line", now())
             .await
             .expect("stored");
     }
@@ -95,7 +95,7 @@ async fn a_reader_that_stalls_misses_nothing() {
 async fn what_the_subscription_loses_is_read_from_the_log() {
     let log = Log::start().await;
     let (exec, mut writer) = log.written().await;
-    let mut reader = ExecReader::open(&log.bus, &exec, writer.tail())
+    let mut reader = LogReader::open(&log.bus, Scope::Exec(exec.clone()), writer.tail())
         .await
         .expect("a reader");
     caught_up(&mut reader).await;
@@ -120,7 +120,7 @@ async fn what_the_subscription_loses_is_read_from_the_log() {
 async fn what_is_not_in_the_log_is_not_shown() {
     let log = Log::start().await;
     let (exec, mut writer) = log.written().await;
-    let mut reader = ExecReader::open(&log.bus, &exec, writer.tail())
+    let mut reader = LogReader::open(&log.bus, Scope::Exec(exec.clone()), writer.tail())
         .await
         .expect("a reader");
     caught_up(&mut reader).await;
@@ -142,7 +142,7 @@ async fn what_is_not_in_the_log_is_not_shown() {
 async fn an_exec_that_does_not_exist_is_waited_for() {
     let log = Log::start().await;
     let exec = crate::exec_id();
-    let mut reader = ExecReader::open(&log.bus, &exec, StreamSeq(0))
+    let mut reader = LogReader::open(&log.bus, Scope::Exec(exec.clone()), StreamSeq(0))
         .await
         .expect("a reader");
     assert!(matches!(within(reader.next()).await, Ok(Next::CaughtUp)));

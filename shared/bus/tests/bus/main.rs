@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use jiff::{Timestamp, Unit};
 use rdev_bus::append::{AppendError, Entry, ExecWriter};
-use rdev_bus::live::{ExecReader, Next};
+use rdev_bus::live::{LogReader, Next};
 use rdev_bus::submit::Submitted;
 use rdev_bus::{Bus, BusConfig, LogStream, Stored};
 use rdev_contract::envelope::{Body, Chain, Message, Recorded, verify_chain};
@@ -231,7 +231,7 @@ fn numbers(messages: &[Recorded<Stored>]) -> Vec<u64> {
 }
 
 /// What a reader is given up to the end of its exec, and how often it was told that it caught up.
-async fn read_to_end(reader: &mut ExecReader) -> (Vec<Recorded<Stored>>, u32) {
+async fn read_to_end(reader: &mut LogReader) -> (Vec<Recorded<Stored>>, u32) {
     let (mut messages, mut caught_up) = (Vec::new(), 0);
     loop {
         match within(reader.next()).await {
@@ -250,7 +250,7 @@ async fn read_to_end(reader: &mut ExecReader) -> (Vec<Recorded<Stored>>, u32) {
 }
 
 /// The next message of a reader, whatever it is told besides.
-async fn next_message(reader: &mut ExecReader) -> Recorded<Stored> {
+async fn next_message(reader: &mut LogReader) -> Recorded<Stored> {
     loop {
         if let Next::Message(message) = within(reader.next()).await.expect("an answer") {
             return message;
@@ -258,7 +258,7 @@ async fn next_message(reader: &mut ExecReader) -> Recorded<Stored> {
     }
 }
 
-async fn caught_up(reader: &mut ExecReader) {
+async fn caught_up(reader: &mut LogReader) {
     while !matches!(within(reader.next()).await, Ok(Next::CaughtUp)) {}
 }
 

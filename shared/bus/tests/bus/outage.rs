@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rdev_bus::LogStream;
-use rdev_bus::live::ExecReader;
+use rdev_bus::live::{LogReader, Scope};
 use rdev_contract::event::Kind;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::Filter;
@@ -21,7 +21,7 @@ const WRITER_BACK: Duration = Duration::from_secs(4);
 async fn a_killed_server_loses_and_repeats_nothing() {
     let mut log = Log::start().await;
     let (exec, mut writer) = log.written().await;
-    let mut reader = ExecReader::open(&log.bus, &exec, StreamSeq(0))
+    let mut reader = LogReader::open(&log.bus, Scope::Exec(exec.clone()), StreamSeq(0))
         .await
         .expect("a reader");
     let filters = vec![Filter::kind(Kind::Output), Filter::kind(Kind::Complete)];

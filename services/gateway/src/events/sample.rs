@@ -1,0 +1,115 @@
+//! Messages as the log has them, and readers of them, for the tests of this station.
+
+use jiff::Timestamp;
+use rdev_bus::Stored;
+use rdev_contract::cursor::Cursor;
+use rdev_contract::envelope::{Body, Chain, Head, PAYLOAD_VERSION, Recorded, encode};
+use rdev_contract::event::{Event, EventBatch, Fragment, Kind};
+use rdev_contract::id::ExecId;
+use rdev_contract::position::{EventNo, StreamSeq};
+use rdev_contract::subject::Subject;
+
+use super::encode::Style;
+use super::frame::Format;
+use super::progress::Progress;
+use super::view::View;
+
+pub(super) fn exec(stream: &str) -> ExecId {
+    ExecId {
+        project: "demo".parse().unwrap(),
+        session: "0192f0c1-0000-7000-8000-000000000001".parse().unwrap(),
+        stream: stream.parse().unwrap(),
+    }
+}
+
+/// Server-sent events as most readers want them.
+pub(super) const STYLE: Style = Style {
+    format: Format::Sse,
+    stderr_as_output: false,
+    with_stream: false,
+};
+
+/// The tag of the exec that messages are of unless said otherwise.
+pub(super) fn tag() -> String {
+    exec("one").tag()
+}
+
+pub(super) fn message(kind: Kind, first: u64, events: &[Event<'_>]) -> Vec<u8> {
+    message_of(&exec("one"), kind, 0, first, events)
+}
+
+pub(super) fn message_of(
+    exec: &ExecId,
+    kind: Kind,
+    prev: u64,
+    first: u64,
+    events: &[Event<'_>],
+) -> Vec<u8> {
+    let head = Head {
+        v: PAYLOAD_VERSION,
+        project: exec.project.clone(),
+        session: exec.session,
+        stream: exec.stream.clone(),
+        kind: kind.token().to_owned(),
+        claim: None,
+        attempt: 1,
+        first: kind.is_numbered().then_some(EventNo(first)),
+        at: Timestamp::UNIX_EPOCH,
+        to: None,
+        prev: StreamSeq(prev),
+    };
+    let mut batch = EventBatch::default();
+    for event in events {
+        batch.push(event).unwrap();
+    }
+    encode(&head, &Body::Events(&batch), &Chain::default())
+        .unwrap()
+        .payload
+}
+
+pub(super) fn recorded(sequence: u64, payload: &[u8]) -> Recorded<Stored> {
+    let value = Stored {
+        subject: Subject::exec(&exec("one"), Kind::Output)
+            .as_str()
+            .to_owned(),
+        payload: payload.to_vec().into(),
+        at: Timestamp::UNIX_EPOCH,
+    };
+    Recorded {
+        sequence: StreamSeq(sequence),
+        value,
+    }
+}
+
+pub(super) fn fragment(index: u32, last: bool, text: &str) -> Event<'_> {
+    Event::ClaudeFragment(Fragment {
+        index,
+        last,
+        text: text.into(),
+    })
+}
+
+/// A reader that has seen the exec's events up to this number.
+pub(super) fn reader_behind(number: u64, stderr_as_output: bool) -> View {
+    let style = Style {
+        stderr_as_output,
+        ..STYLE
+    };
+    let cursor = Cursor {
+        number: EventNo(number),
+        ..Cursor::beginning(&exec("one"))
+    };
+    View::new(
+        style,
+        Progress::of_exec(style.format, cursor, StreamSeq(0)),
+        true,
+    )
+}
+
+/// What waits to be sent, frame by frame, with the exec's tag as `TAG`.
+pub(super) fn frames(view: &mut View) -> Vec<String> {
+    let chunks: Vec<_> = std::iter::from_fn(|| view.out.pop()).collect();
+    let text = String::from_utf8(chunks.concat()).unwrap();
+    let text = text.replace(&tag(), "TAG");
+    text.split_terminator("\n\n").map(str::to_owned).collect()
+}
