@@ -95,6 +95,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
         "rustix",
         &[
             "rdev-shim",
+            "rdev-runtime",
             "rdev-embedded",
             "rdev-kube-standin",
             "rdev-tests",

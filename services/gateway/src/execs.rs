@@ -105,11 +105,15 @@ async fn state_of(bus: &Bus, exec: &ExecId) -> Result<Option<ExecState>, ApiErro
 async fn wait_for_end(bus: &Bus, exec: &ExecId, state: &ExecState) -> Result<(), ApiError> {
     let mut reader = LogReader::open(bus, Scope::Exec(exec.clone()), state.tail).await?;
     loop {
-        if let Next::Message(message) = reader.next().await? {
-            let kind = parse_exec(&message.value.subject).map(|(_, kind)| kind);
-            if kind == Ok(Kind::Complete.token()) {
-                return Ok(());
+        match reader.next().await? {
+            Next::Message(message) => {
+                let kind = parse_exec(&message.value.subject).map(|(_, kind)| kind);
+                if kind == Ok(Kind::Complete.token()) {
+                    return Ok(());
+                }
             }
+            Next::CaughtUp => {}
+            Next::Restored => return Err(ApiError::LogUnavailable),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdev_bus::topology::TopologyError;
 use rdev_bus::{Bus, ConnectError};
 use rdev_readmodel::ReadModel;
-use rdev_runtime::{Shutdown, health};
+use rdev_runtime::{Shutdown, health, limits};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -84,6 +84,7 @@ impl Prepared {
 /// See [`StartError`]. NATS that is not there yet is waited for.
 pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, StartError> {
     config.check().map_err(StartError::Settings)?;
+    limits::raise_open_files();
     let bus = tokio::select! {
         bus = reach(&config) => bus?,
         () = shutdown.requested() => return Err(StartError::Ended),

@@ -65,6 +65,9 @@ pub enum Next {
     Message(Recorded<Stored>),
     /// Everything that was stored so far has been given. Said once, and once after each error.
     CaughtUp,
+    /// The log is another one now: it was made anew, or restored under other sequences. Nothing
+    /// follows; readers begin again with a cursor.
+    Restored,
 }
 
 /// A reader of one exec or session.
@@ -158,7 +161,13 @@ impl LogReader {
                 return Ok(Next::Message(message));
             }
             match self.phase {
-                Phase::Asking => self.phase = Phase::Replaying(self.end().await?),
+                Phase::Asking => {
+                    let end = self.end().await?;
+                    if end < self.position && self.is_restored().await? {
+                        return Ok(Next::Restored);
+                    }
+                    self.phase = Phase::Replaying(end);
+                }
                 Phase::Replaying(end) if self.position < end => self.read_more().await?,
                 Phase::Replaying(_) => self.phase = Phase::Live,
                 Phase::Live if !self.told_caught_up => {
@@ -182,6 +191,13 @@ impl LogReader {
             .last_at_leader(LogStream::Exec, &self.stored)
             .await?;
         Ok(last.map_or(StreamSeq(0), |last| last.sequence))
+    }
+
+    /// Whether sequences that were given out are still to come: else the last messages of what is
+    /// read have only expired.
+    async fn is_restored(&self) -> Result<bool, ReadError> {
+        let identity = self.bus.identity(LogStream::Exec).await?;
+        Ok(identity.last < self.position)
     }
 
     async fn read_more(&mut self) -> Result<(), ReadError> {

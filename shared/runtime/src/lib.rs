@@ -3,6 +3,7 @@
 //! Invariant: nothing here knows what rdev does.
 
 pub mod health;
+pub mod limits;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

@@ -259,7 +259,12 @@ impl Feed {
             .subscription
             .get_or_insert_with(|| self.tails.join(&self.bus, scope, *style));
         let turn = subscription.look(|ring| view.take_turn(ring));
-        self.limits.failing_since = subscription.failing_since();
+        let state = subscription.state();
+        if state.is_restored {
+            self.say(Farewell::LogUnavailable);
+            return true;
+        }
+        self.limits.failing_since = state.failing_since;
         if self.limits.failing_since.is_some() {
             self.arm();
         }

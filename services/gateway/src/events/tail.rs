@@ -45,6 +45,8 @@ struct Tail {
 pub(super) struct State {
     /// Since when the log has not answered.
     pub(super) failing_since: Option<Instant>,
+    /// The log has been replaced: positions in it mean nothing any more.
+    pub(super) is_restored: bool,
 }
 
 /// A reader's part in a tail.
@@ -88,12 +90,14 @@ impl Tails {
     /// Follows the log for as long as anybody reads.
     async fn run(self, tail: Arc<Tail>, key: Key, bus: Bus) {
         loop {
-            tokio::select! {
-                () = tail.follow(&bus, &key) => {}
-                () = tail.state.closed() => {}
-            }
+            let is_restored = tokio::select! {
+                () = tail.follow(&bus, &key) => true,
+                () = tail.state.closed() => false,
+            };
             let mut tails = self.lock();
-            if tail.state.receiver_count() == 0 {
+            if is_restored || tail.state.receiver_count() == 0 {
+                tail.state
+                    .send_modify(|state| state.is_restored = is_restored);
                 tails.remove(&key);
                 return;
             }
@@ -113,6 +117,7 @@ impl Tail {
         }
     }
 
+    /// Fills the ring until the log is another one.
     async fn follow(&self, bus: &Bus, (scope, style): &Key) {
         let mut reader = loop {
             match LogReader::open_at_end(bus, scope.clone()).await {
@@ -143,6 +148,7 @@ impl Tail {
                     self.answered();
                 }
                 Ok(Next::CaughtUp) => self.answered(),
+                Ok(Next::Restored) => return,
                 Err(error) => self.failed(&error).await,
             }
         }
@@ -183,8 +189,8 @@ impl Subscription {
         self.tail.ring().as_ref().map(look)
     }
 
-    /// Since when the log has not answered.
-    pub(super) fn failing_since(&self) -> Option<Instant> {
-        self.state.borrow().failing_since
+    /// How the tail is.
+    pub(super) fn state(&self) -> State {
+        *self.state.borrow()
     }
 }

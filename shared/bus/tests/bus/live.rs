@@ -137,6 +137,28 @@ async fn what_is_not_in_the_log_is_not_shown() {
     assert_eq!(numbers(&[next_message(&mut reader).await]), [1]);
 }
 
+/// Positions mean nothing in a log that was made anew: whoever has one is told.
+#[tokio::test]
+async fn a_log_that_was_made_anew_is_noticed() {
+    let log = Log::start().await;
+    let (exec, mut writer) = log.written().await;
+    output(&mut writer, 1, "line", now()).await.expect("stored");
+    let mut reader = LogReader::open_at_end(&log.bus, Scope::Exec(exec))
+        .await
+        .expect("a reader");
+    let raw = log.raw().await;
+    let deleted = raw.delete_stream(subject::EXEC_STREAM).await;
+    deleted.expect("deleted");
+    log.bus.ensure_topology().await.expect("the streams");
+    loop {
+        match within(reader.next()).await {
+            Ok(Next::Restored) => break,
+            Ok(Next::Message(message)) => panic!("{message:?} is not of this log"),
+            Ok(Next::CaughtUp) | Err(_) => {}
+        }
+    }
+}
+
 /// Clients may listen before they post.
 #[tokio::test]
 async fn an_exec_that_does_not_exist_is_waited_for() {

@@ -243,6 +243,7 @@ async fn read_to_end(reader: &mut LogReader) -> (Vec<Recorded<Stored>>, u32) {
                     return (messages, caught_up);
                 }
             }
+            Ok(Next::Restored) => panic!("the log is still the same"),
             // A server that is away is asked again when it is back.
             Err(_) => tokio::task::yield_now().await,
         }
