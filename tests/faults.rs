@@ -6,6 +6,8 @@
 mod channel;
 #[path = "faults/container.rs"]
 mod container;
+#[path = "faults/expired.rs"]
+mod expired;
 #[path = "faults/fenced.rs"]
 mod fenced;
 #[path = "faults/killed.rs"]

@@ -75,7 +75,7 @@ struct Writing {
 #[derive(Debug, Clone)]
 enum Then {
     Reach(Box<ExecState>),
-    Pump(Offsets),
+    Pump(EventNo, Offsets),
     Collect,
     Acknowledge,
 }
@@ -222,7 +222,7 @@ impl Job {
         Ok(Work::GoesOn)
     }
 
-    fn decide(&mut self, state: ExecState, around: &mut Around<'_>) {
+    fn decide(&mut self, mut state: ExecState, around: &mut Around<'_>) {
         let (now, recorded_at) = (around.now, around.recorded_at);
         match exec::decide(&state, self.deliveries, recorded_at, now) {
             Step::Finished => self.station = Station::Acknowledge,
@@ -246,10 +246,13 @@ impl Job {
                     pod: pod_identity(),
                     shim: "nonce".to_owned(),
                 };
-                self.take(Kind::Started, started.claim, 1, &started, state, around);
+                let (claim, attempt) = (started.claim, started.attempt);
+                self.take(Kind::Started, claim, attempt, &started, state, around);
             }
             Step::Resume { failed_before } => {
                 let before = state.claim.as_ref().map_or(0, |claimed| claimed.attempt);
+                let (next, to) = around.pod.acknowledged();
+                state.raise(next, to);
                 let resumed = Resumed {
                     claim: around.network.claim(),
                     attempt: before + 1,
@@ -392,14 +395,14 @@ impl Job {
                 });
                 self.station = Station::Reach(state);
             }
-            Then::Pump(to) => {
+            Then::Pump(next, to) => {
                 let Station::Pump(pump) = &mut self.station else {
                     return;
                 };
                 pump.to = to;
                 // The acknowledgement may get lost on the way to the shim.
                 if pump.follower.is_some() && !around.dice.one_in(3) {
-                    around.pod.acknowledge(to);
+                    around.pod.acknowledge(next, to);
                 }
             }
             Then::Collect => self.station = Station::Collect,
@@ -414,7 +417,7 @@ impl Job {
                 self.station = Station::Look { is_first: false };
                 Work::GoesOn
             }
-            Then::Pump(_) | Then::Collect => Work::Dropped,
+            Then::Pump(..) | Then::Collect => Work::Dropped,
         }
     }
 
@@ -427,7 +430,8 @@ impl Job {
             if let Some(batch) = pump.run.take_batch() {
                 let place = Some((batch.first, batch.to));
                 let content = Content::Events(batch.events);
-                self.write(batch.kind, place, content, Then::Pump(batch.to), around);
+                let then = Then::Pump(batch.next, batch.to);
+                self.write(batch.kind, place, content, then, around);
                 return Work::GoesOn;
             }
             if let Some(end) = pump.last.take() {

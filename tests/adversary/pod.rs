@@ -1,7 +1,7 @@
 //! The pod: one command that prints a script into a journal, claimed by a directory.
 
 use rdev_contract::event::OutputStream;
-use rdev_contract::position::Offsets;
+use rdev_contract::position::{EventNo, Offsets};
 use rdev_domain::run::{Exit, ProcessEnd};
 
 use crate::dice::Dice;
@@ -49,8 +49,8 @@ pub(crate) struct Pod {
     printed: usize,
     claim: Claim,
     pub(crate) launches: u32,
-    /// What was acknowledged has been punched out of the journal.
-    freed: Offsets,
+    /// What was acknowledged is remembered, and has been punched out of the journal.
+    acknowledged: (EventNo, Offsets),
     /// The container was replaced by another.
     pub(crate) is_gone: bool,
     pub(crate) was_wiped: bool,
@@ -109,7 +109,7 @@ impl Pod {
             printed: 0,
             claim: Claim::Absent,
             launches: 0,
-            freed: Offsets::default(),
+            acknowledged: (EventNo::FIRST, Offsets::default()),
             is_gone: false,
             was_wiped: false,
         }
@@ -150,7 +150,7 @@ impl Pod {
             let frame = &self.script[follower.next];
             follower.next += 1;
             let from = of(follower.from, frame.stream);
-            if frame.end() <= from || frame.end() <= of(self.freed, frame.stream) {
+            if frame.end() <= from || frame.end() <= of(self.acknowledged.1, frame.stream) {
                 continue;
             }
             // A frame may begin before the place that was asked for, or be cut there.
@@ -183,8 +183,17 @@ impl Pod {
     }
 
     /// The log has everything up to here.
-    pub(crate) fn acknowledge(&mut self, to: Offsets) {
-        self.freed = self.freed.max(to);
+    pub(crate) fn acknowledge(&mut self, next: EventNo, to: Offsets) {
+        let (known, freed) = self.acknowledged;
+        self.acknowledged = (known.max(next), freed.max(to));
+    }
+
+    /// What it was told to be in the log; it knows that for as long as it has the exec.
+    pub(crate) fn acknowledged(&self) -> (EventNo, Offsets) {
+        match self.claim {
+            Claim::Taken => self.acknowledged,
+            Claim::Absent | Claim::Tombstone => (EventNo::FIRST, Offsets::default()),
+        }
     }
 
     /// The exec is complete: its journal may go.

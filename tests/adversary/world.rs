@@ -6,6 +6,7 @@ use rdev_contract::envelope::{self, Body, Chain, Head};
 use rdev_contract::event::{Command, CommandSpec, Kind, Requester, Work as CommandWork};
 use rdev_contract::id::ClaimId;
 use rdev_contract::position::StreamSeq;
+use rdev_domain::exec::next_after;
 use uuid::Uuid;
 
 use crate::Violation;
@@ -62,9 +63,10 @@ struct Temper {
     loses: usize,
     /// Once in so many steps an executor dies, is stopped, or the command is offered again.
     disturbs: usize,
-    /// Retention takes bulk messages. Only undisturbed: a take-over needs the last one.
+    /// Retention takes bulk messages.
     expires: bool,
-    /// The container goes away, or the volume with the journals is emptied.
+    /// The container goes away, or the volume with the journals is emptied; not when the log
+    /// forgets as well, for then nobody knows the numbers.
     destroys: usize,
     seconds_per_step: i64,
 }
@@ -91,13 +93,9 @@ impl World {
         let expires = dice.one_in(8);
         let temper = Temper {
             loses: [0, 2, 3, 6][dice.below(4)],
-            disturbs: if expires {
-                0
-            } else {
-                [4, 8, 16][dice.below(3)]
-            },
+            disturbs: [4, 8, 16][dice.below(3)],
             expires,
-            destroys: if dice.one_in(6) { 60 } else { 0 },
+            destroys: if !expires && dice.one_in(6) { 60 } else { 0 },
             seconds_per_step: [0, 1, 10][dice.below(3)],
         };
         let recorded_at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000);
@@ -242,7 +240,11 @@ impl World {
             .iter()
             .filter_map(|executor| executor.job.as_ref());
         let is_known = jobs.all(|job| job.expects().is_none_or(|expected| expected == tail));
-        if is_known && self.network.flights.is_empty() {
+        // By then the shim has been told of it, too.
+        let is_told = self.log.tail().is_some_and(|tail| {
+            next_after(&tail.message()).is_none_or(|next| next <= self.pod.acknowledged().0)
+        });
+        if is_known && is_told && self.network.flights.is_empty() {
             self.log.expire_tail();
         }
     }

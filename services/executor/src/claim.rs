@@ -13,7 +13,7 @@ use rdev_contract::event::{
     Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started, Work,
 };
 use rdev_contract::id::{ClaimId, ClaudeSessionId, ExecId};
-use rdev_contract::position::{Offsets, StreamSeq};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::Subject;
 use rdev_domain::claude::ClaudeTally;
 use rdev_domain::exec::ExecState;
@@ -174,6 +174,8 @@ pub async fn resume(
         let reason = "the container was restarted: what ran in it is gone";
         return end_unclaimed(context, state, &lost(reason)).await;
     }
+    let key = shim_key(&state.exec, state.command_seq);
+    let state = &raised(state, &channel, &key).await?;
     let claim = ClaimId::new(Uuid::new_v4());
     let resumed = Resumed {
         claim,
@@ -193,12 +195,11 @@ pub async fn resume(
     tracing::info!(stream.id = %state.exec.stream, attempt = resumed.attempt, "exec taken over");
     let resume_id = state.started.as_ref().and_then(|started| started.resume_id);
     let invocation = invocation_of(context, state, resume_id);
-    let key = shim_key(&state.exec, state.command_seq);
     let window_bytes = window(invocation.format);
     let tally = tally_of(context, state, invocation.format).await?;
     let run = Run::new(invocation.format, state.to, state.next).with_tally(tally);
     let from = frame_offsets(state.to);
-    let launch = (state.next == rdev_contract::position::EventNo::FIRST).then(|| {
+    let launch = (state.next == EventNo::FIRST).then(|| {
         // Nothing was seen of it: the executor before may have ended between claim and launch.
         let mut spec = spec(context, invocation);
         if let Some(started) = &state.started {
@@ -224,6 +225,23 @@ pub async fn resume(
         shim: before.shim.clone(),
     };
     Ok(Claim::Running(Box::new((running, writer))))
+}
+
+/// The state with what the shim knows of the log: the log's own last bulk message may have expired.
+async fn raised(state: &ExecState, channel: &Channel, key: &str) -> Result<ExecState, Stop> {
+    let known = channel
+        .acknowledged(key.to_owned())
+        .await
+        .map_err(|error| Stop::Passing(error.to_string()))?;
+    let mut state = state.clone();
+    state.raise(
+        EventNo(known.next_event_number),
+        Offsets {
+            stdout: known.offsets.stdout,
+            stderr: known.offsets.stderr,
+        },
+    );
+    Ok(state)
 }
 
 async fn reach(context: &Context, pod: &PodRef) -> Result<(PodIdentity, Channel), PodError> {

@@ -136,6 +136,13 @@ pub fn fold(messages: &[Recorded<Message<'_>>]) -> Result<ExecState, FoldError> 
 }
 
 impl ExecState {
+    /// Takes in how far the shim was told that the log goes: further than the log still shows when
+    /// its last bulk message has expired. The larger of both is true.
+    pub fn raise(&mut self, next: EventNo, to: Offsets) {
+        self.next = self.next.max(next);
+        self.to = self.to.max(to);
+    }
+
     /// Takes one more message in; it comes after all that were taken in before.
     ///
     /// # Errors
@@ -193,8 +200,7 @@ impl ExecState {
             failed_before: resumed.failed_before,
         });
         // Bulk output may have expired; the take-over still says how far it went.
-        self.next = self.next.max(resumed.from.next);
-        self.to = self.to.max(resumed.from.offsets);
+        self.raise(resumed.from.next, resumed.from.offsets);
         self.progressed = false;
         Ok(())
     }

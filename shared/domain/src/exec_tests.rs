@@ -309,6 +309,18 @@ fn a_take_over_knows_the_place_when_the_output_has_expired() {
 }
 
 #[test]
+fn what_the_shim_was_told_counts_when_it_is_more() {
+    let mut state = Log::command().started(11, 1).output(12, 1, 1, 3, 6).fold();
+    let to = |stdout, stderr| Offsets { stdout, stderr };
+    // A shim that was told nothing, and one that lags behind the log.
+    state.raise(EventNo(0), to(0, 0));
+    state.raise(EventNo(3), to(4, 0));
+    assert_eq!((state.next, state.to), (EventNo(4), to(6, 0)));
+    state.raise(EventNo(9), to(6, 20));
+    assert_eq!((state.next, state.to), (EventNo(9), to(6, 20)));
+}
+
+#[test]
 fn a_line_without_its_last_part_is_repeated() {
     let log = Log::command().started(11, 1).part(12, 1, 0, false, 0);
     assert_eq!(log.fold().next, EventNo(1));

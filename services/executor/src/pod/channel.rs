@@ -129,6 +129,19 @@ impl Channel {
         self.begin(from, window_bytes, request).await
     }
 
+    /// What executors have told the shim to be in the log of the exec of `key`. It knows so after
+    /// the messages have expired; of an exec that it does not know, it knows nothing.
+    ///
+    /// # Errors
+    /// [`PodError::Unavailable`] when the connection ends before the answer has come.
+    pub async fn acknowledged(&self, key: String) -> Result<Acknowledged, PodError> {
+        let answer = self.shared.question(key.clone());
+        self.shared.ask(Request::Status { key }).await;
+        answer.await.map_err(|_| {
+            PodError::Unavailable("the channel closed before the shim answered".to_owned())
+        })
+    }
+
     /// Lets the shim forget a finished exec. Not answered to: if it is lost, the journal stays
     /// until the container ends.
     pub async fn collect(&self, key: String) {

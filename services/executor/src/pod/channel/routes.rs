@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdev_frames::{Chunk, Offsets, Reply, Request, Tag};
-use tokio::sync::mpsc;
+use rdev_frames::{Acknowledged, Chunk, Offsets, Reply, Request, Tag};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct Routes {
     execs: HashMap<Tag, Route>,
+    /// Who asked what was acknowledged of an exec, by its key.
+    questions: Vec<(String, oneshot::Sender<Acknowledged>)>,
     next_tag: Tag,
     last_used: Instant,
     /// Set once the connection is gone; nothing can be added then.
@@ -52,6 +54,7 @@ impl Shared {
     pub(super) fn new(requests: mpsc::Sender<Request>) -> Self {
         let routes = Routes {
             execs: HashMap::new(),
+            questions: Vec::new(),
             next_tag: 1,
             last_used: Instant::now(),
             ended: None,
@@ -103,6 +106,27 @@ impl Shared {
         tag
     }
 
+    /// Remembers who wants to know what was acknowledged of an exec. When the connection ends
+    /// first, there is no answer.
+    pub(super) fn question(&self, key: String) -> oneshot::Receiver<Acknowledged> {
+        let (sender, answer) = oneshot::channel();
+        let mut routes = self.routes();
+        routes.last_used = Instant::now();
+        routes.questions.retain(|(_, asking)| !asking.is_closed());
+        if routes.ended.is_none() {
+            routes.questions.push((key, sender));
+        }
+        answer
+    }
+
+    fn answer(&self, key: &str, acknowledged: Acknowledged) {
+        let mut routes = self.routes();
+        for (_, asking) in routes.questions.extract_if(.., |(asked, _)| asked == key) {
+            // Who has given up does not listen.
+            let _ = asking.send(acknowledged);
+        }
+    }
+
     /// Forgets an exec; if it has not ended, the shim is told.
     pub(super) fn remove(&self, tag: Tag) {
         let mut routes = self.routes();
@@ -126,6 +150,12 @@ impl Shared {
     /// # Errors
     /// What the shim did wrong.
     pub(super) fn route(&self, reply: Reply) -> Result<(), String> {
+        if let Reply::StatusIs {
+            key, acknowledged, ..
+        } = &reply
+        {
+            self.answer(key, *acknowledged);
+        }
         let Some(tag) = reply.tag() else {
             return Ok(());
         };
@@ -190,6 +220,7 @@ impl Shared {
         self.closed.cancel();
         let mut routes = self.routes();
         routes.ended = Some(reason.to_owned());
+        routes.questions.clear();
         for (_, route) in routes.execs.drain() {
             let _ = route
                 .sender

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
-use rdev_frames::{Acknowledged, Chunk, Offsets, RefusalCode, Reply, Request, Spec, Stream, Tag};
+use rdev_frames::{
+    Acknowledged, Chunk, ExecState, Offsets, RefusalCode, Reply, Request, Spec, Stream, Tag,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::{Channel, ExecEvent};
@@ -133,6 +135,35 @@ async fn execs_get_their_own_replies_and_the_launch_names_the_instance() {
     drop(second);
     drop(first);
     assert_eq!(shim.hear().await, Request::Release { tag: a });
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_told_for_the_exec_that_was_asked_for() {
+    let (mut shim, channel) = open().await;
+    let asking = |key: &str| {
+        let (channel, key) = (channel.clone(), key.to_owned());
+        tokio::spawn(async move { channel.acknowledged(key).await })
+    };
+    let (first, second) = (asking("a"), asking("b"));
+    for _ in 0..2 {
+        assert!(matches!(shim.hear().await, Request::Status { .. }));
+    }
+    let acknowledged = Acknowledged {
+        offsets: stdout(600),
+        next_event_number: 2,
+    };
+    shim.say(&Reply::StatusIs {
+        key: "b".to_owned(),
+        state: ExecState::Running,
+        acknowledged,
+    })
+    .await;
+    assert_eq!(second.await.unwrap().unwrap(), acknowledged);
+    drop(shim);
+    let unanswered = first.await.unwrap();
+    assert!(matches!(unanswered, Err(PodError::Unavailable(_))));
+    let too_late = channel.acknowledged("c".to_owned()).await;
+    assert!(matches!(too_late, Err(PodError::Unavailable(_))));
 }
 
 #[tokio::test]
