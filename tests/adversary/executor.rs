@@ -239,7 +239,7 @@ impl Job {
             Step::Start => {
                 let started = Started {
                     claim: around.network.claim(),
-                    attempt: 1,
+                    attempt: state.next_attempt(),
                     executor: String::new(),
                     argv: Vec::new(),
                     resume_id: None,
@@ -250,12 +250,11 @@ impl Job {
                 self.take(Kind::Started, claim, attempt, &started, state, around);
             }
             Step::Resume { failed_before } => {
-                let before = state.claim.as_ref().map_or(0, |claimed| claimed.attempt);
                 let (next, to) = around.pod.acknowledged();
                 state.raise(next, to);
                 let resumed = Resumed {
                     claim: around.network.claim(),
-                    attempt: before + 1,
+                    attempt: state.next_attempt(),
                     executor: String::new(),
                     pod: pod_identity(),
                     shim: "nonce".to_owned(),
@@ -302,7 +301,7 @@ impl Job {
     ) {
         let (claim, attempt) = match &state.claim {
             None => (None, 0),
-            Some(claimed) => (Some(around.network.claim()), claimed.attempt + 1),
+            Some(_) => (Some(around.network.claim()), state.next_attempt()),
         };
         self.begin(state, claim, attempt);
         let end = Complete::without_process(outcome, reason);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::id::ConversationId;
-use rdev_contract::position::{EventNo, Offsets};
+use rdev_contract::position::Offsets;
 use rdev_domain::exec::ExecState;
 use rdev_domain::run::{Format, Run};
 use uuid::Uuid;
@@ -61,9 +61,9 @@ impl Pump {
 /// Launches or follows the claimed command.
 pub(crate) fn reach(state: &ExecState, around: &mut Around<'_>) -> Pump {
     // Once something was logged of it there must be something to follow.
-    let follower = match state.next > EventNo::FIRST {
-        true => around.pod.follow(state.to),
-        false => around.pod.launch(state.to),
+    let follower = match state.may_launch() {
+        true => around.pod.launch(state.to),
+        false => around.pod.follow(state.to),
     };
     let mut pump = Pump {
         run: Run::new(Format::of(&state.command.spec), state.to, state.next),

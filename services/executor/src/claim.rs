@@ -79,7 +79,7 @@ pub async fn end_unclaimed(
     let (claim, attempt) = match &state.claim {
         None => (None, 0),
         // An end is a claim of its own: it fences whoever still writes.
-        Some(claimed) => (Some(ClaimId::new(Uuid::new_v4())), claimed.attempt + 1),
+        Some(_) => (Some(ClaimId::new(Uuid::new_v4())), state.next_attempt()),
     };
     let writer = writer(context, state, claim, attempt);
     tracing::info!(stream.id = %state.exec.stream, outcome = end.outcome.name(), reason = end.reason,
@@ -117,7 +117,7 @@ pub async fn start(
     let invocation = invocation_of(context, state, resume_id);
     let started = Started {
         claim: ClaimId::new(Uuid::new_v4()),
-        attempt: 1,
+        attempt: state.next_attempt(),
         executor: context.name.clone(),
         argv: invocation.argv.clone(),
         resume_id,
@@ -179,7 +179,7 @@ pub async fn resume(
     let claim = ClaimId::new(Uuid::new_v4());
     let resumed = Resumed {
         claim,
-        attempt: before.attempt + 1,
+        attempt: state.next_attempt(),
         executor: context.name.clone(),
         pod: before.pod.clone(),
         shim: before.shim.clone(),
@@ -199,7 +199,7 @@ pub async fn resume(
     let tally = tally_of(context, state, invocation.format).await?;
     let run = Run::new(invocation.format, state.to, state.next).with_tally(tally);
     let from = frame_offsets(state.to);
-    let launch = (state.next == EventNo::FIRST).then(|| {
+    let launch = state.may_launch().then(|| {
         // Nothing was seen of it: the executor before may have ended between claim and launch.
         let mut spec = spec(context, invocation);
         if let Some(started) = &state.started {

@@ -136,6 +136,19 @@ pub fn fold(messages: &[Recorded<Message<'_>>]) -> Result<ExecState, FoldError> 
 }
 
 impl ExecState {
+    /// The attempt that the next claim of this exec is: the first is 1.
+    #[must_use]
+    pub fn next_attempt(&self) -> u32 {
+        self.claim.as_ref().map_or(0, |claimed| claimed.attempt) + 1
+    }
+
+    /// Whether the next claim may launch the command, if nobody has: only while nothing that it
+    /// printed has been seen. Whoever claimed before may have ended between claim and launch.
+    #[must_use]
+    pub fn may_launch(&self) -> bool {
+        self.next == EventNo::FIRST
+    }
+
     /// Takes in how far the shim was told that the log goes: further than the log still shows when
     /// its last bulk message has expired. The larger of both is true.
     pub fn raise(&mut self, next: EventNo, to: Offsets) {

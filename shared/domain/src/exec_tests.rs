@@ -321,6 +321,27 @@ fn what_the_shim_was_told_counts_when_it_is_more() {
 }
 
 #[test]
+fn each_claim_is_one_attempt_more() {
+    let log = Log::command();
+    assert_eq!(log.fold().next_attempt(), 1);
+    let log = log.started(11, 1);
+    assert_eq!(log.fold().next_attempt(), 2);
+    assert_eq!(log.resumed(20, 2, 1, 0).fold().next_attempt(), 3);
+}
+
+#[test]
+fn only_what_has_shown_nothing_may_be_launched() {
+    let log = Log::command().started(11, 1);
+    assert!(
+        log.fold().may_launch(),
+        "it may have ended before its launch"
+    );
+    assert!(log.clone().resumed(20, 2, 1, 0).fold().may_launch());
+    assert!(!log.clone().output(12, 1, 1, 1, 2).fold().may_launch());
+    assert!(!log.resumed(20, 2, 6, 10).fold().may_launch());
+}
+
+#[test]
 fn a_line_without_its_last_part_is_repeated() {
     let log = Log::command().started(11, 1).part(12, 1, 0, false, 0);
     assert_eq!(log.fold().next, EventNo(1));
