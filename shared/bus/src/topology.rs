@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::{consumer, kv, stream};
 use rdev_contract::subject;
-use tokio::time::Instant;
 
 use crate::Bus;
 
@@ -14,10 +13,6 @@ pub const ACK_WAIT: Duration = Duration::from_secs(5);
 /// The server refuses the 1,001st consumer of a stream unless told a number; ours are a few per
 /// replica and running replay.
 const MAX_CONSUMERS: i32 = 10_000;
-/// A cluster that has just started elects its leaders first, which takes up to 10 s; what is still
-/// refused after twice that will not be done.
-const SETTLING_TIME: Duration = Duration::from_secs(20);
-const SETTLING_INTERVAL: Duration = Duration::from_millis(250);
 /// Sessions forget their activity after this long without any.
 const ACTIVITY_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
 
@@ -58,24 +53,12 @@ fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> TopologyError {
 }
 
 impl Bus {
-    /// Makes what is missing of the log; waits for a cluster that is still electing its leaders.
+    /// Makes what is missing of the log.
     ///
     /// # Errors
-    /// See [`TopologyError`].
+    /// See [`TopologyError`]. [`TopologyError::Failed`] may pass: a cluster that has just started
+    /// elects its leaders first, which takes up to 10 s.
     pub async fn ensure_topology(&self) -> Result<(), TopologyError> {
-        let settled = Instant::now() + SETTLING_TIME;
-        loop {
-            match self.make_topology().await {
-                Err(error @ TopologyError::Failed { .. }) if Instant::now() < settled => {
-                    tracing::warn!(%error, "trying again");
-                }
-                made => return made,
-            }
-            tokio::time::sleep(SETTLING_INTERVAL).await;
-        }
-    }
-
-    async fn make_topology(&self) -> Result<(), TopologyError> {
         for wanted in [
             self.exec_stream(),
             self.session_stream(),
