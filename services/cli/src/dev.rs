@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rdev_embedded::{
@@ -109,8 +110,8 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
     };
     // The servers end after the services, which drain into them.
     let servers = Shutdown::new();
-    let nats = tokio::spawn(keep_nats(nats, servers.clone()));
-    let postgres = tokio::spawn(keep_postgres(postgres, servers.clone()));
+    let nats = tokio::spawn(keep(nats, servers.clone()));
+    let postgres = tokio::spawn(keep(postgres, servers.clone()));
     let result = with_services(&settings, &shutdown).await;
     servers.request();
     let _ = tokio::join!(nats, postgres);
@@ -219,43 +220,56 @@ fn announce(out: &mut impl Write, lines: &str) {
     }
 }
 
-async fn keep_nats(mut server: NatsServer, shutdown: Shutdown) {
+/// A server that goes on with what it has on disk when it is started again.
+trait Server: Send {
+    const NAME: &str;
+    fn wait(&self) -> impl Future<Output = ExitStatus> + Send;
+    fn restart(&mut self) -> impl Future<Output = Result<(), StartError>> + Send;
+    fn stop(&mut self) -> impl Future<Output = ExitStatus> + Send;
+}
+
+impl Server for NatsServer {
+    const NAME: &str = "nats-server";
+    async fn wait(&self) -> ExitStatus {
+        self.wait().await
+    }
+    async fn restart(&mut self) -> Result<(), StartError> {
+        self.restart().await
+    }
+    async fn stop(&mut self) -> ExitStatus {
+        self.stop().await
+    }
+}
+
+impl Server for Postgres {
+    const NAME: &str = "PostgreSQL";
+    async fn wait(&self) -> ExitStatus {
+        self.wait().await
+    }
+    async fn restart(&mut self) -> Result<(), StartError> {
+        self.restart().await
+    }
+    async fn stop(&mut self) -> ExitStatus {
+        self.stop().await
+    }
+}
+
+async fn keep<S: Server>(mut server: S, shutdown: Shutdown) {
     loop {
         tokio::select! {
             status = server.wait() => {
-                tracing::warn!(%status, "nats-server ended, starting it again");
-                while let Err(error) = server.restart().await {
-                    tracing::error!(%error, "nats-server does not start, trying again");
-                    tokio::select! {
-                        () = tokio::time::sleep(SERVER_RETRY_DELAY) => {}
-                        () = shutdown.requested() => return,
-                    }
-                }
+                tracing::warn!(%status, "{} ended, starting it again", S::NAME);
             }
             () = shutdown.requested() => {
                 server.stop().await;
                 return;
             }
         }
-    }
-}
-
-async fn keep_postgres(mut server: Postgres, shutdown: Shutdown) {
-    loop {
-        tokio::select! {
-            status = server.wait() => {
-                tracing::warn!(%status, "PostgreSQL ended, starting it again");
-                while let Err(error) = server.restart().await {
-                    tracing::error!(%error, "PostgreSQL does not start, trying again");
-                    tokio::select! {
-                        () = tokio::time::sleep(SERVER_RETRY_DELAY) => {}
-                        () = shutdown.requested() => return,
-                    }
-                }
-            }
-            () = shutdown.requested() => {
-                server.stop().await;
-                return;
+        while let Err(error) = server.restart().await {
+            tracing::error!(%error, "{} does not start, trying again", S::NAME);
+            tokio::select! {
+                () = tokio::time::sleep(SERVER_RETRY_DELAY) => {}
+                () = shutdown.requested() => return,
             }
         }
     }
