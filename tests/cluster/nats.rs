@@ -1,13 +1,13 @@
 //! Three real nats-servers that are one JetStream cluster, each of which can be killed and come
 //! back with what it had on disk.
 
-use std::net::TcpListener;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
 use futures::future::try_join_all;
-use rdev_embedded::{NatsOptions, NatsServer};
+use rdev_embedded::{NatsOptions, NatsServer, draw_port};
 use rdev_tests::Outcome;
 use tokio::time::Instant;
 
@@ -29,15 +29,10 @@ impl NatsCluster {
     /// # Errors
     /// What did not start.
     pub(crate) async fn start(directory: &Path) -> Outcome<Self> {
-        // All at once, so that none is drawn twice; nothing listens there until the servers do.
-        let held: Vec<_> = (0..NODES)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<Result<_, _>>()?;
-        let ports: Vec<_> = held
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<Outcome<_>>()?;
-        drop(held);
+        let mut ports = BTreeSet::new();
+        while ports.len() < NODES {
+            ports.insert(draw_port()?);
+        }
         let routes: Vec<_> = ports
             .iter()
             .map(|port| format!("\"nats://127.0.0.1:{port}\""))
