@@ -38,6 +38,8 @@ impl Proof {
 /// The right to work on one exec, as long as it lasts.
 pub struct Lease {
     ticket: Ticket,
+    /// When the ticket came or was last extended: it is good for an ack wait from then.
+    extended: Instant,
     /// The same command offered again: only its handle is newer.
     replacements: mpsc::Receiver<Ticket>,
     proof: Proof,
@@ -53,6 +55,7 @@ impl Lease {
     pub fn new(ticket: Ticket, replacements: mpsc::Receiver<Ticket>, proof: Proof) -> Self {
         Self {
             ticket,
+            extended: Instant::now(),
             replacements,
             proof,
         }
@@ -62,40 +65,60 @@ impl Lease {
     pub async fn keep(&mut self, bus: &Bus, exec: &ExecId) -> Fenced {
         let mut ticks = tokio::time::interval(EXTEND_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut extended = Instant::now();
+        let mut paused = false;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                Some(ticket) = self.replacements.recv() => self.ticket = ticket,
+            let replacement = tokio::select! {
+                _ = ticks.tick() => None,
+                Some(ticket) = self.replacements.recv() => Some(ticket),
+            };
+            // Looked at before a newer ticket hides it, and true until the log has been asked.
+            paused |= self.has_lapsed();
+            if let Some(ticket) = replacement {
+                self.replace(ticket);
             }
-            let paused = extended.elapsed() > ACK_WAIT;
             match self.is_ours(bus, exec, paused).await {
-                Ok(true) => {}
+                Ok(true) => paused = false,
                 Ok(false) => return Fenced,
                 // Nobody can be told either way; the next tick asks again.
                 Err(ReadError(_)) => continue,
             }
-            if self.ticket.in_progress().await.is_ok() {
-                extended = Instant::now();
+            // Without a connection it waits in a buffer and extends nothing.
+            if self.ticket.in_progress().await.is_ok() && bus.is_connected() {
+                self.extended = Instant::now();
             }
         }
     }
 
+    fn replace(&mut self, ticket: Ticket) {
+        self.ticket = ticket;
+        self.extended = Instant::now();
+    }
+
+    fn take_newest(&mut self) {
+        while let Ok(ticket) = self.replacements.try_recv() {
+            self.replace(ticket);
+        }
+    }
+
+    fn has_lapsed(&self) -> bool {
+        self.extended.elapsed() > ACK_WAIT
+    }
+
     /// The command is dealt with for good.
     pub async fn done(&mut self) {
-        while let Ok(ticket) = self.replacements.try_recv() {
-            self.ticket = ticket;
-        }
+        self.take_newest();
         if let Err(error) = self.ticket.done().await {
             // It will be offered again, and be found complete.
             tracing::warn!(%error, "a finished command was not acknowledged");
         }
     }
 
-    /// Gives the command back, to be offered again after `delay`.
+    /// Gives the command back, to be offered again after `delay`. After the ack wait it is offered
+    /// again anyway, and who has it then would lose it: JetStream takes a ticket of any age.
     pub async fn give_back(&mut self, delay: Duration) {
-        while let Ok(ticket) = self.replacements.try_recv() {
-            self.ticket = ticket;
+        self.take_newest();
+        if self.has_lapsed() {
+            return;
         }
         if let Err(error) = self.ticket.retry_later(delay).await {
             tracing::warn!(%error, "a command was not given back; it will be after the ack wait");

@@ -119,3 +119,19 @@ async fn a_restarted_server_is_asked_again() {
     let (_, command) = log.exec().await;
     assert_eq!(offer(&queue).await.sequence, command.sequence);
 }
+
+/// JetStream takes a ticket of any age: why a lease that has lapsed gives nothing back.
+#[tokio::test]
+async fn an_old_ticket_takes_the_command_from_whoever_has_it() {
+    let log = Log::start().await;
+    let (_, command) = log.exec().await;
+    let queue = log.bus.commands().await.expect("the queue");
+    let lapsed = offer(&queue).await;
+    let _held = offer(&queue).await;
+    let began = Instant::now();
+    let given_back = lapsed.ticket.retry_later(Duration::ZERO).await;
+    given_back.expect("sent");
+    let third = offer(&queue).await;
+    assert!(began.elapsed() < ACK_WAIT / 2);
+    assert_eq!((third.sequence, third.deliveries), (command.sequence, 3));
+}
