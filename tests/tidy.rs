@@ -77,7 +77,8 @@ const FOR_TESTS: [&str; 2] = ["rdev-embedded", "rdev-kube-standin"];
 /// Outside things, and the crates that own them: all others go through those. Tests of any crate
 /// may use them as a client of what they test.
 const OWNERS: [(&str, &[&str]); 16] = [
-    ("async-nats", &["rdev-bus"]),
+    // The bench publishes what is not fenced, to show what fencing costs.
+    ("async-nats", &["rdev-bus", "rdev-bench"]),
     ("axum", &["rdev-gateway"]),
     ("tower-http", &["rdev-gateway"]),
     ("hyper", &["rdev-gateway", "rdev-kube-standin"]),

@@ -3,6 +3,8 @@
 
 mod faults;
 mod latency;
+mod log;
+mod overhead;
 mod report;
 mod short;
 mod throughput;
@@ -29,7 +31,9 @@ enum Scenario {
     Throughput(throughput::Settings),
     /// Many short execs: how many a second.
     Short(short::Settings),
-    /// All of the above with their defaults.
+    /// Appends beside plain publishes of the same: what fencing and leases cost.
+    Overhead(overhead::Settings),
+    /// The first three of the above with their defaults.
     All,
     /// Faults at random moments: what is lost, repeated, re-run or told wrongly.
     Faults(faults::Settings),
@@ -62,6 +66,7 @@ async fn run(scenario: Scenario) -> Outcome<()> {
         Scenario::Latency(settings) => latency::run(&settings).await?.print(),
         Scenario::Throughput(settings) => throughput::run(&settings).await?.print(),
         Scenario::Short(settings) => short::run(&settings).await?.print(),
+        Scenario::Overhead(settings) => overhead::run(&settings).await?.print(),
         Scenario::Faults(settings) => faults::run(&settings).await?,
         Scenario::All => {
             latency::run(&latency::Settings::default()).await?.print();

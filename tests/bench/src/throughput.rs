@@ -6,20 +6,18 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use rdev_bus::append::{Entry, ExecWriter};
-use rdev_bus::{Bus, BusConfig};
-use rdev_contract::envelope::{Body, Chain, Recorded};
+use rdev_contract::envelope::Body;
 use rdev_contract::event::{Event, EventBatch, Kind, OutputStream, Text};
-use rdev_contract::id::{ExecId, SessionId, StreamId};
-use rdev_contract::position::{EventNo, Offsets, StreamSeq};
-use rdev_embedded::{NatsOptions, NatsServer, SyncInterval};
+use rdev_contract::position::{EventNo, Offsets};
+use rdev_embedded::SyncInterval;
 use rdev_tests::Outcome;
-use rdev_tests::world::{PROJECT, World};
+use rdev_tests::world::World;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::Instant;
-use uuid::Uuid;
 
+use crate::log::{LogAlone, beginning, new_exec};
 use crate::report::Report;
 
 /// A line with its newline: as long as a line of a build log.
@@ -169,30 +167,8 @@ impl Counter {
 
 /// Lines a second when each is a message of its own whose ack is awaited.
 async fn line_a_message(sync: SyncInterval) -> Outcome<f64> {
-    let directory = tempfile::tempdir()?;
-    let mut options = NatsOptions::new(directory.path());
-    options.sync_interval = sync;
-    let server = NatsServer::start(options).await?;
-    let config = BusConfig {
-        url: server.url(),
-        credentials: None,
-        replicas: 1,
-        output_ttl: Duration::from_secs(3600),
-        facts_ttl: Duration::from_secs(3600),
-        log_max_bytes: -1,
-    };
-    let bus = Bus::connect(config, "bench").await?;
-    bus.ensure_topology().await?;
-    let exec = ExecId {
-        project: PROJECT.parse()?,
-        session: SessionId::new(Uuid::now_v7()),
-        stream: StreamId::generated(Uuid::new_v4()),
-    };
-    let start = Recorded {
-        sequence: StreamSeq(0),
-        value: Chain::default(),
-    };
-    let mut writer = ExecWriter::new(bus, exec, None, 0, start);
+    let log = LogAlone::start(sync).await?;
+    let mut writer = ExecWriter::new(log.bus.clone(), new_exec()?, None, 0, beginning());
     let line = vec![b'x'; usize::try_from(LINE_BYTES - 1)?];
     let began = Instant::now();
     let mut lines = 0;
