@@ -21,7 +21,7 @@ pub(super) async fn look(bus: &Bus, exec: &ExecId, cursor: &Cursor) -> Result<Kn
     // The stream's own end only matters to a cursor that is not within the exec.
     let stream_last = match tail_sequence {
         Some(sequence) if cursor.sequence <= sequence => sequence,
-        Some(_) | None => bus.identity(LogStream::Exec).await?.last,
+        Some(_) | None => last(bus).await?,
     };
     let at = if cursor.sequence == StreamSeq(0) {
         None
@@ -122,6 +122,11 @@ pub(super) async fn last_events(
 pub(super) async fn end(bus: &Bus, scope: &Scope) -> Result<StreamSeq, ReadError> {
     let last = bus.last_at_leader(LogStream::Exec, &scope.stored()).await?;
     Ok(last.map_or(StreamSeq(0), |last| last.sequence))
+}
+
+/// The last message of the whole log.
+pub(super) async fn last(bus: &Bus) -> Result<StreamSeq, ReadError> {
+    Ok(bus.identity(LogStream::Exec).await?.last)
 }
 
 /// Where a reader of a session continues behind a cursor: the message behind which to read, and

@@ -245,10 +245,19 @@ async fn begin_session(bus: &Bus, reader: &Reader) -> Result<Begin, ApiError> {
             Some(_) => locate::end(bus, &reader.scope).await?,
             None => StreamSeq(0),
         };
-        return Ok(Begin::at(beginning, position));
+        // A place between events: of no exec, hence with the session's own tag.
+        let cursor = Cursor {
+            sequence: position,
+            ..beginning
+        };
+        return Ok(Begin::at(cursor, position));
     };
-    if *cursor == beginning {
-        return Ok(Begin::at(beginning, StreamSeq(0)));
+    if cursor.tag == beginning.tag {
+        let position = cursor.sequence;
+        if cursor.number != beginning.number || position > locate::last(bus).await? {
+            return Err(Misplaced::BeyondEnd.into());
+        }
+        return Ok(Begin::at(cursor.clone(), position));
     }
     let (project, session) = reader.session();
     let (position, stream) = locate::in_session(bus, project, session, cursor).await?;
