@@ -9,12 +9,18 @@ mod claude;
 mod clients;
 #[path = "flow/commands.rs"]
 mod commands;
+#[path = "flow/conformance.rs"]
+mod conformance;
 #[path = "flow/cursors.rs"]
 mod cursors;
 #[path = "flow/dev.rs"]
 mod dev;
 #[path = "flow/kube.rs"]
 mod kube;
+#[path = "flow/nginx.rs"]
+mod nginx;
+#[path = "flow/tally.rs"]
+mod tally;
 
 use rdev_tests::Outcome;
 use rdev_tests::world::{Options, Services, World};
