@@ -5,6 +5,7 @@ mod faults;
 mod latency;
 mod log;
 mod overhead;
+mod read;
 mod report;
 mod short;
 mod throughput;
@@ -33,7 +34,12 @@ enum Scenario {
     Short(short::Settings),
     /// Appends beside plain publishes of the same: what fencing and leases cost.
     Overhead(overhead::Settings),
-    /// The first three of the above with their defaults.
+    /// Many readers, long replays, coming back, stuck readers; beside bare axum and a peer.
+    Read(read::Settings),
+    /// Serves what `read` compares with.
+    #[command(hide = true)]
+    ReadFloor(read::floor::Settings),
+    /// Latency, throughput and short with their defaults.
     All,
     /// Faults at random moments: what is lost, repeated, re-run or told wrongly.
     Faults(faults::Settings),
@@ -68,6 +74,8 @@ async fn run(scenario: Scenario) -> Outcome<()> {
         Scenario::Short(settings) => short::run(&settings).await?.print(),
         Scenario::Overhead(settings) => overhead::run(&settings).await?.print(),
         Scenario::Faults(settings) => faults::run(&settings).await?,
+        Scenario::Read(settings) => read::run(&settings).await?,
+        Scenario::ReadFloor(settings) => read::floor::serve(&settings).await?,
         Scenario::All => {
             latency::run(&latency::Settings::default()).await?.print();
             throughput::run(&throughput::Settings::default())
