@@ -9,15 +9,13 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::client::{Place, Reader};
-use super::lane::{self, Lane, Name, Rounds};
+use super::lane::{self, Lane, Name, Rounds, Topic};
 use super::line::{self, BATCH_LINES, Batch};
 use super::nats;
 use super::table::{Asked, Figure, median};
 
 /// Connections that are being made at once: less than a listener's backlog.
 const CONNECTING_MAX: usize = 64;
-/// Whoever has an answer may not be attached to what comes live yet.
-const SETTLE_TIME: Duration = Duration::from_millis(500);
 /// Not counted: caches fill.
 const WARM_UP_LINES: u64 = 100;
 
@@ -95,13 +93,22 @@ pub(crate) async fn open(place: &Place, readers: usize) -> Outcome<Vec<Reader>> 
         .await
 }
 
+/// Opens so many readers and sends them one line: whoever has it is attached to what comes.
+pub(crate) async fn attach(topic: &mut Topic, readers: usize) -> Outcome<Vec<Reader>> {
+    let mut readers = open(&topic.place, readers).await?;
+    topic.fill(1).await?;
+    for reader in &mut readers {
+        reader.until(1).await?;
+    }
+    Ok(readers)
+}
+
 /// Delivered events a second.
 async fn full_speed(lane: &Lane, size: Size) -> Outcome<f64> {
     let mut topic = lane.topic().await?;
-    let readers = open(&topic.place, size.readers).await?;
-    tokio::time::sleep(SETTLE_TIME).await;
+    let readers = attach(&mut topic, size.readers).await?;
     let batches = topic.encode_all(size.full_speed_lines)?;
-    let mut reading = start(readers, size.full_speed_lines);
+    let mut reading = start(readers, 1 + size.full_speed_lines);
     let began = Instant::now();
     for batch in &batches {
         topic.append(batch).await?;
@@ -135,17 +142,16 @@ fn rate(size: Size, took: Duration) -> f64 {
 /// Delays of all lines at all readers, in microseconds.
 async fn moderate(lane: &Lane, size: Size) -> Outcome<Vec<u32>> {
     let mut topic = lane.topic().await?;
-    let readers = open(&topic.place, size.readers).await?;
+    let readers = attach(&mut topic, size.readers).await?;
     let lines = WARM_UP_LINES.min(size.moderate_rate) + MODERATE_LINES.min(size.moderate_rate * 10);
     let mut reading = JoinSet::new();
     for reader in readers {
         let mut reader = reader.with_stamps();
         reading.spawn(async move {
-            reader.until(lines).await?;
+            reader.until(1 + lines).await?;
             Outcome::Ok(reader.into_delays())
         });
     }
-    tokio::time::sleep(SETTLE_TIME).await;
     let mut ticks =
         tokio::time::interval(Duration::from_secs(1) / u32::try_from(size.moderate_rate)?);
     for _ in 0..lines {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Context;
 use super::client::Reader;
-use super::fanout::open;
+use super::fanout::{attach, open};
 use super::floor::Floor;
 use super::lane::{Lane, Name, Rounds, Topic};
 use super::ours::Ours;
@@ -102,8 +102,8 @@ async fn connect(lane: Lane, spread: Spread, readers: usize) -> Outcome<Waiting>
     tokio::time::sleep(SETTLE_TIME).await;
     let before = resident_bytes(pid)?;
     let mut waiting = Vec::new();
-    for topic in &topics {
-        waiting.extend(open(&topic.place, readers / spread.execs).await?);
+    for topic in &mut topics {
+        waiting.extend(attach(topic, readers / spread.execs).await?);
     }
     tokio::time::sleep(SETTLE_TIME).await;
     let after = resident_bytes(pid)?;
@@ -172,8 +172,9 @@ fn read_all(readers: Vec<Reader>, gate: &Arc<Gate>) -> JoinSet<Outcome<()>> {
     for mut reader in readers {
         let gate = gate.clone();
         reading.spawn(async move {
-            for lines in 1..=EVENTS {
-                reader.until(lines).await?;
+            for event in 1..=EVENTS {
+                // The first line came when they were attached.
+                reader.until(1 + event).await?;
                 if gate.left.fetch_sub(1, Ordering::SeqCst) == 1 {
                     gate.open.notify_one();
                 }

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::client::{Place, Poster};
 use super::floor::until_it_listens;
 
+const LIVE: &str = "&live=sse";
+
 /// Its process.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -38,7 +40,7 @@ impl Peer {
         })
     }
 
-    /// A new stream: where it is written, and where it is read live from its beginning.
+    /// A new stream: where it is written, and where its end is followed from its beginning.
     pub(crate) async fn stream(&self, name: &str) -> Outcome<(Poster, Place)> {
         let path = format!("/{name}");
         let place = Place {
@@ -49,9 +51,17 @@ impl Peer {
         poster.send("PUT", b"").await?;
         let readers = Place {
             address: self.address,
-            path: format!("{path}?offset=-1&live=sse"),
+            path: format!("{path}?offset=-1{LIVE}"),
         };
         Ok((poster, readers))
+    }
+
+    /// Where the same is read without waiting for more: its way to catch up, and the faster one.
+    pub(crate) fn without_waiting(place: &Place) -> Place {
+        Place {
+            address: place.address,
+            path: place.path.replace(LIVE, ""),
+        }
     }
 
     pub(crate) async fn end(&self) {

@@ -10,6 +10,7 @@ use super::Context;
 use super::client::{Place, Reader};
 use super::lane::{self, Lane, Name, Rounds};
 use super::line::LINE_BYTES;
+use super::peer::Peer;
 use super::table::{Asked, Figure};
 
 const CATCH_UP_READERS: usize = 200;
@@ -53,7 +54,10 @@ async fn finished(lane: &Lane, lines: u64) -> Outcome<Place> {
     let mut topic = lane.topic().await?;
     topic.fill(lines).await?;
     topic.finish().await?;
-    Ok(topic.place)
+    Ok(match lane {
+        Lane::Ours(_) | Lane::Floor(_) => topic.place,
+        Lane::Peer(_) => Peer::without_waiting(&topic.place),
+    })
 }
 
 /// In milliseconds.

@@ -5,7 +5,7 @@ use rdev_tests::Outcome;
 use tokio::time::Instant;
 
 use super::Context;
-use super::fanout::open;
+use super::fanout::{attach, open};
 use super::lane::Lane;
 use super::ours::Ours;
 use super::table::{Asked, Figure, median};
@@ -40,9 +40,9 @@ pub(crate) async fn run(context: &Context) -> Outcome<Vec<Figure>> {
 async fn fast_reader(lane: &Lane, stuck: usize) -> Outcome<f64> {
     let mut topic = lane.topic().await?;
     let stuck = open(&topic.place, stuck).await?;
-    let mut fast = open(&topic.place, 1).await?.pop().ok_or("no reader")?;
+    let mut fast = attach(&mut topic, 1).await?.pop().ok_or("no reader")?;
     let batches = topic.encode_all(LINES)?;
-    let reading = tokio::spawn(async move { fast.until(LINES).await });
+    let reading = tokio::spawn(async move { fast.until(1 + LINES).await });
     let began = Instant::now();
     for batch in &batches {
         topic.append(batch).await?;
