@@ -24,7 +24,7 @@ const WARM_UP_LINES: u64 = 100;
 pub(crate) struct Size {
     pub(crate) row: &'static str,
     pub(crate) readers: usize,
-    /// Lines that are written as fast as it goes.
+    /// Lines that are written as fast as it goes; the peer cuts a reader that is 8 MiB behind.
     full_speed_lines: u64,
     /// Lines a second at which the delay is measured: the machine must not be full with it.
     moderate_rate: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Size {
 pub(crate) const HUNDRED: Size = Size {
     row: "fanout100",
     readers: 100,
-    full_speed_lines: 100_000,
+    full_speed_lines: 50_000,
     moderate_rate: 200,
     asked: (Asked::AtMost(1.5), Asked::Nothing),
 };
