@@ -79,9 +79,12 @@ const FOR_TESTS: [&str; 2] = ["rdev-embedded", "rdev-kube-standin"];
 const OWNERS: [(&str, &[&str]); 16] = [
     // The bench publishes what is not fenced, to show what fencing costs.
     ("async-nats", &["rdev-bus", "rdev-bench"]),
-    ("axum", &["rdev-gateway"]),
+    ("axum", &["rdev-gateway", "rdev-bench"]),
     ("tower-http", &["rdev-gateway"]),
-    ("hyper", &["rdev-gateway", "rdev-kube-standin"]),
+    (
+        "hyper",
+        &["rdev-gateway", "rdev-kube-standin", "rdev-bench"],
+    ),
     ("kube", &["rdev-executor"]),
     ("k8s-openapi", &["rdev-executor"]),
     ("tokio-tungstenite", &["rdev-executor", "rdev-kube-standin"]),

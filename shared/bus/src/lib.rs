@@ -23,4 +23,4 @@ pub mod submit;
 pub mod topology;
 
 pub use connect::{Bus, BusConfig, ConnectError};
-pub use read::{LogStream, ReadError, Stored, StreamIdentity};
+pub use read::{LogStream, PAGE_MAX_MESSAGES, ReadError, Stored, StreamIdentity};

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::Bus;
 
 /// Messages asked for in one batched direct get. The server stops at its own byte limit too.
-const PAGE_MESSAGES: usize = 256;
+pub const PAGE_MAX_MESSAGES: usize = 256;
 /// Bytes after which a batched direct get ends: with the message that reaches it, this is what each
 /// of many replays at a time holds in memory.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -119,9 +119,25 @@ impl Bus {
         filter: &Filter,
         after: StreamSeq,
     ) -> Result<ReadPage, ReadError> {
+        self.read_some(stream, filter, after, PAGE_MAX_MESSAGES)
+            .await
+    }
+
+    /// The same, and so many messages at most: the server looks for each of them among all others
+    /// before it sends the page's end.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the server does not answer.
+    pub async fn read_some(
+        &self,
+        stream: LogStream,
+        filter: &Filter,
+        after: StreamSeq,
+        messages: usize,
+    ) -> Result<ReadPage, ReadError> {
         let request = NextBatch {
             seq: after.0 + 1,
-            batch: PAGE_MESSAGES,
+            batch: messages.min(PAGE_MAX_MESSAGES),
             max_bytes: PAGE_BYTES,
             next_by_subj: filter.as_str(),
         };

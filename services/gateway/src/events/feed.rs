@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream;
 use rand::Rng;
 use rdev_bus::live::Scope;
-use rdev_bus::{Bus, ReadError};
+use rdev_bus::{Bus, PAGE_MAX_MESSAGES, ReadError};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::sse::{Heartbeat, Reconnect, frame_name};
 use rdev_runtime::Shutdown;
@@ -28,6 +28,10 @@ use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
 use super::view::View;
 use crate::state::{Gateway, now};
 
+/// The first page is a short one, so that the first event is soon there, however far an exec's
+/// messages lie apart among others; the pages behind it grow.
+const FIRST_PAGE_MESSAGES: usize = 4;
+const PAGE_GROWTH: usize = 8;
 /// How long a reader waits for an exec that nobody has posted yet.
 const NOT_STARTED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the log may fail in the middle of a stream until the reader is sent elsewhere. A new
@@ -113,6 +117,8 @@ pub(super) struct Feed {
     sent_at: Instant,
     limits: Limits,
     timer: Pin<Box<Sleep>>,
+    /// How many messages the page had that was asked for last.
+    page_messages: usize,
     is_caught_up: bool,
     is_over: bool,
     farewell: Option<Farewell>,
@@ -143,7 +149,9 @@ impl Feed {
     pub(super) fn new(gateway: &Gateway, bus: &Bus, mut plan: Plan) -> Self {
         let at = Instant::now();
         let after = plan.view.turn_to_log();
-        let page = gateway.replays.page(bus, &plan.scope, after, None);
+        let page = gateway
+            .replays
+            .page(bus, &plan.scope, after, None, FIRST_PAGE_MESSAGES);
         let mut feed = Self {
             plan,
             bus: bus.clone(),
@@ -156,6 +164,7 @@ impl Feed {
             sent_at: at,
             limits: Limits::new(at),
             timer: Box::pin(tokio::time::sleep_until(at)),
+            page_messages: FIRST_PAGE_MESSAGES,
             is_caught_up: false,
             is_over: false,
             farewell: None,
@@ -246,7 +255,10 @@ impl Feed {
 
     fn read_on(&mut self, floor: Option<StreamSeq>) {
         let after = self.plan.view.turn_to_log();
-        let page = self.replays.page(&self.bus, &self.plan.scope, after, floor);
+        let messages = (self.page_messages * PAGE_GROWTH).min(PAGE_MAX_MESSAGES);
+        self.page_messages = messages;
+        let scope = &self.plan.scope;
+        let page = self.replays.page(&self.bus, scope, after, floor, messages);
         self.source = Source::Reading(page);
     }
 

@@ -46,11 +46,14 @@ impl Replays {
         scope: &Scope,
         after: StreamSeq,
         floor: Option<StreamSeq>,
+        messages: usize,
     ) -> BoxFuture<'static, Result<LogPage, ReadError>> {
         let (permits, bus, filter) = (Arc::clone(&self.0), bus.clone(), scope.stored());
         async move {
             let _permit = permits.acquire().await;
-            let page = bus.read_page(LogStream::Exec, &filter, after).await?;
+            let page = bus
+                .read_some(LogStream::Exec, &filter, after, messages)
+                .await?;
             let mut page = LogPage {
                 messages: page.messages,
                 more: page.more,

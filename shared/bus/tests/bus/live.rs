@@ -1,6 +1,9 @@
 //! Readers of one exec.
 
 use rdev_bus::live::{LogReader, Next, Scope};
+use rdev_bus::{Bus, LogStream, Stored};
+use rdev_contract::envelope::Recorded;
+use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{self, Filter};
 use tokio::sync::watch;
@@ -172,6 +175,114 @@ async fn an_exec_that_does_not_exist_is_waited_for() {
     submitted.expect("stored");
     let given = next_message(&mut reader).await;
     assert!(given.value.subject.ends_with(".command"));
+}
+
+/// Messages of a session's execs only name their own exec's: a lost one is found all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_read_in_the_order_of_the_log() {
+    const EXECS: usize = 4;
+    const ROUNDS: u64 = 120;
+    let log = Log::start().await;
+    let first = crate::exec_id();
+    let mut writers = Vec::new();
+    for index in 0..EXECS {
+        let stream = format!("exec-{index}").parse().expect("a stream id");
+        let exec = ExecId {
+            stream,
+            ..first.clone()
+        };
+        let submitted = log.bus.submit(&exec, &crate::command("true"), now()).await;
+        submitted.expect("stored");
+        let tail = crate::tail_of(&log.bus, &exec).await;
+        writers.push(crate::writer(&log.bus, &exec, crate::claim(), tail));
+    }
+    // Another session's, in between.
+    let (_, mut foreign) = log.written().await;
+    let scope = Scope::Session(first.project.clone(), first.session);
+    let mut reader = LogReader::open(&log.bus, scope.clone(), StreamSeq(0))
+        .await
+        .expect("a reader");
+    let read = tokio::spawn(async move {
+        let (mut messages, mut ends) = (Vec::new(), 0);
+        while ends < EXECS {
+            let message = next_message(&mut reader).await;
+            ends += usize::from(message.value.subject.ends_with(".complete"));
+            messages.push(message);
+        }
+        messages
+    });
+    let mut republish = None;
+    for number in 1..=ROUNDS {
+        if number % 40 == 20 {
+            republish = log.republish(None).await;
+        }
+        if number % 40 == 30 {
+            log.republish(republish.take()).await;
+        }
+        let lines = writers
+            .iter_mut()
+            .chain([&mut foreign])
+            .map(|writer| output(writer, number, "line", now()));
+        for stored in futures::future::join_all(lines).await {
+            stored.expect("stored");
+        }
+    }
+    // Nothing that comes later tells of the last ones.
+    log.republish(None).await;
+    for writer in &mut writers {
+        complete(writer, ROUNDS + 1).await.expect("stored");
+    }
+    let messages = within(read).await.expect("no panic");
+    let all = stored_of(&log.bus, &scope.stored()).await;
+    assert_eq!(all.len() as u64, EXECS as u64 * (ROUNDS + 2));
+    assert!(
+        messages == all,
+        "{} messages, not {}",
+        messages.len(),
+        all.len()
+    );
+}
+
+async fn stored_of(bus: &Bus, filter: &Filter) -> Vec<Recorded<Stored>> {
+    let mut messages: Vec<Recorded<Stored>> = Vec::new();
+    loop {
+        let after = messages.last().map_or(StreamSeq(0), |last| last.sequence);
+        let page = bus.read_page(LogStream::Exec, filter, after).await;
+        let page = page.expect("a page");
+        messages.extend(page.messages);
+        if !page.more {
+            return messages;
+        }
+    }
+}
+
+/// A message may be larger than a page: the page is then that message.
+#[tokio::test]
+async fn a_message_larger_than_a_page_is_read() {
+    let log = Log::start().await;
+    let (exec, mut writer) = log.written().await;
+    let large = "x".repeat(600 * 1024);
+    output(&mut writer, 1, "small", now())
+        .await
+        .expect("stored");
+    output(&mut writer, 2, &large, now()).await.expect("stored");
+    output(&mut writer, 3, &large, now()).await.expect("stored");
+    complete(&mut writer, 4).await.expect("stored");
+    let all = stored(&log.bus, &exec).await;
+    assert_eq!(numbers(&all), [1, 2, 3, 4]);
+    assert!(all[2].value.payload.len() > large.len());
+    // The page says that there is more behind it.
+    let page = log
+        .bus
+        .read_page(LogStream::Exec, &Filter::exec(&exec), all[1].sequence)
+        .await
+        .expect("a page");
+    assert_eq!(numbers(&page.messages), [2]);
+    assert!(page.more);
+    let mut reader = LogReader::open(&log.bus, Scope::Exec(exec), StreamSeq(0))
+        .await
+        .expect("a reader");
+    assert_eq!(read_to_end(&mut reader).await.0, all);
 }
 
 impl Log {

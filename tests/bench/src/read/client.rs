@@ -59,7 +59,11 @@ struct Stamps {
 impl Reader {
     /// Opens a stream; it is there when the head of the answer is.
     pub(crate) async fn open(place: &Place, headers: &str) -> Outcome<Self> {
-        let mut stream = connect(place.address).await?;
+        Self::ask(connect(place.address).await?, place, headers).await
+    }
+
+    /// The same on a connection that is open already.
+    pub(crate) async fn ask(mut stream: TcpStream, place: &Place, headers: &str) -> Outcome<Self> {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{headers}\r\n",
             place.path, place.address
