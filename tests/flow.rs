@@ -1,6 +1,8 @@
 //! The whole of rdev on real servers, through its public API. Each test has a world of its own;
 //! they run in parallel.
 
+#[path = "flow/answers.rs"]
+mod answers;
 #[path = "flow/api.rs"]
 mod api;
 #[path = "flow/claude.rs"]
@@ -15,10 +17,16 @@ mod conformance;
 mod cursors;
 #[path = "flow/dev.rs"]
 mod dev;
+#[path = "flow/fanout.rs"]
+mod fanout;
+#[path = "flow/feeds.rs"]
+mod feeds;
 #[path = "flow/kube.rs"]
 mod kube;
 #[path = "flow/nginx.rs"]
 mod nginx;
+#[path = "flow/retention.rs"]
+mod retention;
 #[path = "flow/tally.rs"]
 mod tally;
 

@@ -160,6 +160,18 @@ impl Client {
         self.send(self.http.get(self.url(path))).await
     }
 
+    /// GET below the project of this content type, behind `cursor` if given.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get_as(&self, path: &str, accept: &str, cursor: Option<&str>) -> Outcome<Answer> {
+        let mut request = self.http.get(self.url(path)).header("Accept", accept);
+        if let Some(cursor) = cursor {
+            request = request.header("Last-Event-ID", cursor);
+        }
+        self.send(request).await
+    }
+
     /// POST of JSON below the project.
     ///
     /// # Errors
@@ -238,8 +250,16 @@ impl Client {
         stream: &str,
         cursor: Option<&str>,
     ) -> Outcome<Stream> {
-        let url = self.url(&format!("/sessions/{session}/events?stream_id={stream}"));
-        let mut request = self.http.get(url);
+        let path = format!("/sessions/{session}/events?stream_id={stream}");
+        self.stream(&path, cursor).await
+    }
+
+    /// Opens an event stream at any path below the project, behind `cursor` if given.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn stream(&self, path: &str, cursor: Option<&str>) -> Outcome<Stream> {
+        let mut request = self.http.get(self.url(path));
         if let Some(cursor) = cursor {
             request = request.header("Last-Event-ID", cursor);
         }

@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod reader;
 pub mod transcript;
 pub mod world;
+pub mod writer;
 
 /// An error of the harness; tests only print it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -142,6 +142,7 @@ impl World {
         let directory = tempfile::Builder::new().prefix("rdev-test-").tempdir()?;
         let mut nats = NatsOptions::new(directory.path().join("nats"));
         nats.sync_interval = options.sync;
+        nats.monitor_port = Some(0);
         let (nats, database) = tokio::join!(NatsServer::start(nats), database());
         let (postgres, postgres_url) = database?;
         Ok(Self {
@@ -170,6 +171,32 @@ impl World {
                 client,
                 gateway,
                 executor,
+                projector,
+            },
+        ))
+    }
+
+    /// Servers, a projector and some gateways, but nobody who runs commands: the execs are written
+    /// by the test itself ([`crate::writer`]).
+    ///
+    /// # Errors
+    /// What did not start.
+    pub async fn of_readers(options: Options, gateways: usize) -> Outcome<(Self, Gateways)> {
+        let mut world = Self::bare(options).await?;
+        let projector = world.projector()?;
+        let mut gateways_and_clients = Vec::new();
+        for _ in 0..gateways {
+            gateways_and_clients.push(world.gateway()?);
+        }
+        let (gateways, clients): (Vec<_>, Vec<_>) = gateways_and_clients.into_iter().unzip();
+        for client in &clients {
+            world.ready(client).await?;
+        }
+        Ok((
+            world,
+            Gateways {
+                clients,
+                gateways,
                 projector,
             },
         ))
@@ -359,6 +386,17 @@ pub struct Services {
     pub gateway: Service,
     /// The executor.
     pub executor: Service,
+    /// The projector.
+    pub projector: Service,
+}
+
+/// The services of a world without an executor.
+#[derive(Debug)]
+pub struct Gateways {
+    /// One for each gateway.
+    pub clients: Vec<Client>,
+    /// The gateways.
+    pub gateways: Vec<Service>,
     /// The projector.
     pub projector: Service,
 }

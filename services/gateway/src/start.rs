@@ -96,7 +96,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
     let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
     let gateway = Gateway {
-        log: Log(Some(bus)),
+        log: Log(Some(Arc::new(bus))),
         read_model: ReadModel::new(&config.postgres_url),
         limits: config.limits(),
         heartbeat: config.heartbeat,

@@ -45,11 +45,11 @@ pub(crate) struct Gateway {
 
 /// The log, or nothing in tests of what needs none.
 #[derive(Clone)]
-pub(crate) struct Log(pub(crate) Option<Bus>);
+pub(crate) struct Log(pub(crate) Option<Arc<Bus>>);
 
 impl Log {
     /// The connected log: what cannot be answered soon is refused at once.
-    pub(crate) fn connected(&self) -> Result<&Bus, ApiError> {
+    pub(crate) fn connected(&self) -> Result<&Arc<Bus>, ApiError> {
         self.0
             .as_ref()
             .filter(|bus| bus.is_connected())

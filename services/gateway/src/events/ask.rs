@@ -88,10 +88,11 @@ impl Answer {
         }
     }
 
-    pub(super) fn mode(self) -> Mode {
+    /// How far a reader goes; `end` is the last message there is.
+    pub(super) fn mode(self, end: StreamSeq) -> Mode {
         match self {
             Self::Stream => Mode::Follow,
-            Self::Lines => Mode::Replay,
+            Self::Lines => Mode::Replay { until: end },
             Self::Poll { wait } => Mode::Poll {
                 until: Instant::now() + wait,
             },

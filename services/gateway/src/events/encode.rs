@@ -31,9 +31,6 @@ pub(super) struct Style {
 pub(super) struct Piece {
     /// Its sequence.
     pub(super) sequence: StreamSeq,
-    /// The last message up to which no line is left open: where whoever leaves the pieces for the
-    /// log has to begin.
-    pub(super) whole: StreamSeq,
     /// Absent if the message cannot be read.
     pub(super) content: Option<Content>,
 }
@@ -49,6 +46,8 @@ pub(super) struct Content {
     pub(super) prev: StreamSeq,
     /// Its events; none in a message without, one run in nearly all others.
     pub(super) runs: Vec<Run>,
+    /// It has the end of a line whose beginning is gone.
+    pub(super) lacks_line: bool,
     /// The exec's last event is in it.
     pub(super) is_complete: bool,
 }
@@ -69,28 +68,40 @@ impl Piece {
     }
 }
 
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Whole,
+    /// It is one part of a line; others follow.
+    Part,
+    /// It is a part of a line whose beginning is gone.
+    Lost,
+}
+
 /// Encodes messages in their order.
 #[derive(Debug)]
 pub(super) struct Encoder {
     style: Style,
     /// Lines of claude's of which only the first parts have come, by exec.
     joiners: HashMap<StreamId, FragmentJoiner>,
-    whole: StreamSeq,
 }
 
 impl Encoder {
-    /// For the messages behind `position`.
-    pub(super) fn new(style: Style, position: StreamSeq) -> Self {
+    pub(super) fn new(style: Style) -> Self {
         Self {
             style,
             joiners: HashMap::new(),
-            whole: position,
         }
     }
 
-    /// In the middle of a line: its event will come with a later message, but only here.
-    pub(super) fn is_joining(&self) -> bool {
-        !self.joiners.is_empty()
+    /// The execs in the middle of whose lines this is.
+    pub(super) fn open_lines(&self) -> Vec<StreamId> {
+        self.joiners.keys().cloned().collect()
+    }
+
+    /// The messages that follow are encoded elsewhere.
+    pub(super) fn leave_lines(&mut self) {
+        self.joiners.clear();
     }
 
     /// The next message.
@@ -103,12 +114,8 @@ impl Encoder {
                 None
             }
         };
-        if !self.is_joining() {
-            self.whole = *sequence;
-        }
         Piece {
             sequence: *sequence,
-            whole: self.whole,
             content,
         }
     }
@@ -120,6 +127,7 @@ impl Encoder {
             tag: head.exec().tag(),
             prev: head.prev,
             runs: Vec::new(),
+            lacks_line: false,
             is_complete: false,
         };
         let numbered = head.known_kind().is_some_and(|kind| kind.is_numbered());
@@ -135,9 +143,10 @@ impl Encoder {
                 number,
                 tag: &content.tag,
             };
-            let is_written = self.event(&mut frames, id, &content.stream, event);
+            let written = self.event(&mut frames, id, &content.stream, event);
             content.is_complete |= event.name == event_name::COMPLETE;
-            if !is_written {
+            content.lacks_line |= written == Written::Lost;
+            if written != Written::Whole {
                 push_run(&mut content.runs, run, number, &mut frames);
                 run = number.plus(1);
             }
@@ -147,36 +156,36 @@ impl Encoder {
         content
     }
 
-    /// Writes an event; false if it is only a part of one.
+    /// Writes an event, if it is whole.
     fn event(
         &mut self,
         frames: &mut FrameWriter,
         id: Id<'_>,
         stream: &StreamId,
         event: &RawEvent<'_>,
-    ) -> bool {
+    ) -> Written {
         let Some(fragment) = &event.fragment else {
             // Whatever part of a line came before, its end never will.
             self.joiners.remove(stream);
             let data = event.data.map_or("null", |data| data.get());
             self.write(frames, id, stream, &event.name, data);
-            return true;
+            return Written::Whole;
         };
         let mut joiner = self.joiners.remove(stream).unwrap_or_default();
         match joiner.push(fragment) {
             Ok(Some(data)) => {
                 self.write(frames, id, stream, &event.name, &data);
-                return true;
+                Written::Whole
             }
             Ok(None) => {
                 self.joiners.insert(stream.clone(), joiner);
+                Written::Part
             }
-            // Its beginning is gone: the next number tells that this one is missing.
             Err(error) => {
                 tracing::debug!(sequence = id.sequence.0, %error, "part of a line dropped");
+                Written::Lost
             }
         }
-        false
     }
 
     fn write(

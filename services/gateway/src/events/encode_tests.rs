@@ -3,7 +3,7 @@
 use rdev_contract::event::{ClaudeLine, Complete, Event, Kind, Outcome, OutputStream, Text};
 
 use super::super::sample::{
-    STYLE, fragment as part, frames, message, reader_behind, recorded, tag,
+    STYLE, exec, fragment as part, frames, message, reader_behind, recorded, tag,
 };
 use super::*;
 
@@ -136,17 +136,17 @@ fn a_line_without_its_beginning_is_a_gap() {
 #[test]
 fn a_line_that_never_ends_is_not_waited_for() {
     let complete = Complete::without_process(Outcome::Lost, "gone");
-    let mut encoder = Encoder::new(STYLE, StreamSeq(0));
+    let mut encoder = Encoder::new(STYLE);
     encoder.encode(&recorded(
         1,
         &message(Kind::Claude, 1, &[part(0, false, "{")]),
     ));
-    assert!(encoder.is_joining());
+    assert_eq!(encoder.open_lines(), [exec("one").stream]);
     encoder.encode(&recorded(
         2,
         &message(Kind::Complete, 1, &[Event::Complete(&complete)]),
     ));
-    assert!(!encoder.is_joining());
+    assert!(encoder.open_lines().is_empty());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn facts_without_numbers_are_not_shown() {
 
 #[test]
 fn the_tag_is_that_of_the_exec() {
-    let mut encoder = Encoder::new(STYLE, StreamSeq(0));
+    let mut encoder = Encoder::new(STYLE);
     let piece = encoder.encode(&recorded(1, &message(Kind::Started, 1, &[])));
     assert_eq!(piece.content.map(|content| content.tag), Some(tag()));
 }

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -22,7 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::encode::Style;
-use super::replay::{LogPage, Replays};
+use super::replay::{LogPage, Replays, Wanted};
 use super::ring::Turn;
 use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
 use super::view::View;
@@ -30,7 +31,7 @@ use crate::state::{Gateway, now};
 
 /// The first page is a short one, so that the first event is soon there, however far an exec's
 /// messages lie apart among others; the pages behind it grow.
-const FIRST_PAGE_MESSAGES: usize = 4;
+const FIRST_PAGE_MESSAGES: usize = 8;
 const PAGE_GROWTH: usize = 8;
 /// How long a reader waits for an exec that nobody has posted yet.
 const NOT_STARTED_TIMEOUT: Duration = Duration::from_secs(60);
@@ -82,8 +83,11 @@ impl Farewell {
 pub(super) enum Mode {
     /// On with the present, until the end.
     Follow,
-    /// Up to the present.
-    Replay,
+    /// Up to what was the present when it began.
+    Replay {
+        /// The last message there was.
+        until: StreamSeq,
+    },
     /// Up to the present, or if there is nothing yet, up to what comes next. Without any frame of
     /// the gateway's own but gaps.
     Poll {
@@ -107,11 +111,13 @@ pub(super) struct Plan {
 /// A reader, what it was shown, and its limits.
 pub(super) struct Feed {
     plan: Plan,
-    bus: Bus,
+    bus: Arc<Bus>,
     tails: Tails,
     replays: Replays,
     shutdown: Shutdown,
     source: Source,
+    /// The log is known to go on up to here.
+    floor: StreamSeq,
     subscription: Option<Subscription>,
     heartbeat: Duration,
     sent_at: Instant,
@@ -146,36 +152,38 @@ enum Event {
 struct CaughtUp {}
 
 impl Feed {
-    pub(super) fn new(gateway: &Gateway, bus: &Bus, mut plan: Plan) -> Self {
+    pub(super) fn new(gateway: &Gateway, bus: &Arc<Bus>, plan: Plan) -> Self {
         let at = Instant::now();
-        let after = plan.view.turn_to_log();
-        let page = gateway
-            .replays
-            .page(bus, &plan.scope, after, None, FIRST_PAGE_MESSAGES);
+        let floor = match plan.mode {
+            Mode::Replay { until } => until,
+            Mode::Follow | Mode::Poll { .. } => StreamSeq(0),
+        };
         let mut feed = Self {
             plan,
-            bus: bus.clone(),
+            bus: Arc::clone(bus),
             tails: gateway.tails.clone(),
             replays: gateway.replays.clone(),
             shutdown: gateway.shutdown.clone(),
-            source: Source::Reading(page),
+            source: Source::Live,
+            floor,
             subscription: None,
             heartbeat: gateway.heartbeat,
             sent_at: at,
             limits: Limits::new(at),
             timer: Box::pin(tokio::time::sleep_until(at)),
-            page_messages: FIRST_PAGE_MESSAGES,
+            page_messages: FIRST_PAGE_MESSAGES / PAGE_GROWTH,
             is_caught_up: false,
             is_over: false,
             farewell: None,
         };
         feed.arm();
+        feed.read_on();
         feed
     }
 
     /// The feed as a response body.
     pub(super) fn into_body(self) -> Body {
-        Body::from_stream(stream::unfold(self, async |mut feed| {
+        Body::from_stream(stream::unfold(Box::new(self), async |mut feed| {
             let chunk = feed.next_chunk().await?;
             Some((Ok::<Bytes, Infallible>(chunk), feed))
         }))
@@ -231,7 +239,7 @@ impl Feed {
                 let rest = tokio::time::sleep(LOG_RETRY_DELAY);
                 self.source = Source::Resting(Box::pin(rest));
             }
-            Event::Rested => self.read_on(None),
+            Event::Rested => self.read_on(),
             Event::Changed => {}
             Event::Timer => self.on_timer(),
         }
@@ -242,23 +250,30 @@ impl Feed {
         let view = &mut self.plan.view;
         view.take_page(&page.messages);
         if let Some(floor) = page.nothing_until {
-            view.pass(floor);
+            view.progress.pass(floor);
         }
+        let position = view.position();
         if view.is_over() {
             self.is_over = true;
-        } else if page.more {
-            self.read_on(None);
+        } else if matches!(self.plan.mode, Mode::Replay { until } if position >= until) {
+            self.caught_up();
+        } else if page.more || position < self.floor {
+            self.read_on();
         } else {
             self.source = Source::Live;
         }
     }
 
-    fn read_on(&mut self, floor: Option<StreamSeq>) {
-        let after = self.plan.view.turn_to_log();
-        let messages = (self.page_messages * PAGE_GROWTH).min(PAGE_MAX_MESSAGES);
-        self.page_messages = messages;
-        let scope = &self.plan.scope;
-        let page = self.replays.page(&self.bus, scope, after, floor, messages);
+    fn read_on(&mut self) {
+        let view = &self.plan.view;
+        self.page_messages = (self.page_messages * PAGE_GROWTH).min(PAGE_MAX_MESSAGES);
+        let wanted = Wanted {
+            after: view.position(),
+            floor: self.floor,
+            messages: self.page_messages,
+            open_lines: view.open_lines(),
+        };
+        let page = self.replays.page(&self.bus, &self.plan.scope, wanted);
         self.source = Source::Reading(page);
     }
 
@@ -283,7 +298,8 @@ impl Feed {
         match turn {
             None => false,
             Some(Turn::Log(floor)) => {
-                self.read_on(Some(floor));
+                self.floor = floor;
+                self.read_on();
                 true
             }
             Some(Turn::Pieces(_)) => {
@@ -308,7 +324,7 @@ impl Feed {
                 return true;
             }
             Mode::Follow => {}
-            Mode::Replay => {
+            Mode::Replay { .. } => {
                 view.own(frame_name::CAUGHT_UP, None, &CaughtUp {});
                 self.is_over = true;
             }
@@ -346,7 +362,7 @@ impl Feed {
         let due = match self.plan.mode {
             Mode::Follow => self.sent_at + self.heartbeat,
             Mode::Poll { until } if self.is_caught_up => until,
-            Mode::Poll { .. } | Mode::Replay => self.limits.lifetime,
+            Mode::Poll { .. } | Mode::Replay { .. } => self.limits.lifetime,
         };
         self.timer.as_mut().reset(self.limits.first().min(due));
     }

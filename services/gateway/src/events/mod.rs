@@ -4,7 +4,7 @@
 //! [`ask`] reads what is wanted; the handler here decides how to answer; [`locate`] asks the log,
 //! [`place`] decides where to continue. A [`feed`] is one reader's answer: it reads pages of the
 //! log ([`replay`]) until it is up to date and then takes what the shared [`tail`] has in its
-//! [`ring`]. [`encode`] and [`frame`] write the bytes, [`progress`] and [`view`] know what one
+//! [`ring`]. [`encode`] and [`frame`] write the bytes, [`line`] completes long lines, [`progress`] and [`view`] know what one
 //! reader was shown of them, [`outbox`] holds what it is to be sent, [`poll`] answers in one piece.
 //!
 //! Invariant: browsers give up for ever on an answer other than 200 to a reconnect, so whatever
@@ -14,6 +14,7 @@ mod ask;
 mod encode;
 mod feed;
 mod frame;
+mod line;
 mod locate;
 mod outbox;
 mod place;
@@ -193,6 +194,10 @@ async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiErr
     let Some(begin) = begin else {
         return Ok(None);
     };
+    let end = match reader.answer {
+        Answer::Lines => locate::end(bus, &reader.scope).await?,
+        Answer::Stream | Answer::Poll { .. } => StreamSeq(0),
+    };
     let mut view = view(reader, &begin);
     if begin.is_gone {
         view.progress.gone(&mut view.out);
@@ -200,7 +205,7 @@ async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiErr
     let plan = Plan {
         scope: reader.scope.clone(),
         style: reader.style,
-        mode: reader.answer.mode(),
+        mode: reader.answer.mode(end),
         view,
         exists: begin.exists,
         _permit: permit,

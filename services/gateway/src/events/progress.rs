@@ -27,8 +27,6 @@ pub(super) struct Progress {
     shown: Cursor,
     /// Every message up to here was looked at.
     position: StreamSeq,
-    /// The same before it was rewound.
-    furthest: StreamSeq,
     known: Known,
     gap_reason: &'static str,
     has_shown: bool,
@@ -96,7 +94,6 @@ impl Progress {
             format,
             shown,
             position,
-            furthest: position,
             known,
             gap_reason: EXPIRED,
             has_shown: false,
@@ -111,11 +108,6 @@ impl Progress {
     /// Every message up to here was looked at.
     pub(super) const fn position(&self) -> StreamSeq {
         self.position
-    }
-
-    /// Looks at the messages behind `position` again.
-    pub(super) fn rewind(&mut self, position: StreamSeq) {
-        self.position = self.position.min(position);
     }
 
     /// Nothing is left of what is before `position`.
@@ -134,28 +126,18 @@ impl Progress {
             return;
         }
         self.position = piece.sequence;
-        let is_again = piece.sequence <= self.furthest;
-        self.furthest = self.furthest.max(piece.sequence);
         let Some(content) = &piece.content else {
             self.gap_reason = UNREADABLE;
             return;
         };
-        if is_again && self.has_forgotten(&content.stream) {
-            return;
-        }
         let mut expected = self.expected(content);
+        if content.lacks_line && matches!(expected, Expected::Any) {
+            expected = Expected::Later;
+        }
         for run in &content.runs {
             expected = self.show(piece.sequence, content, run, expected, out);
         }
         self.remember(piece.sequence, content, expected);
-    }
-
-    /// Of a message that was taken before: its exec has ended since.
-    fn has_forgotten(&self, stream: &StreamId) -> bool {
-        match &self.known {
-            Known::Exec(_) => false,
-            Known::Session { execs, .. } => !execs.contains_key(stream),
-        }
     }
 
     fn expected(&self, content: &Content) -> Expected {

@@ -10,8 +10,11 @@ use futures::future::BoxFuture;
 use rdev_bus::live::Scope;
 use rdev_bus::{Bus, LogStream, ReadError, Stored};
 use rdev_contract::envelope::Recorded;
+use rdev_contract::id::StreamId;
 use rdev_contract::position::StreamSeq;
 use tokio::sync::Semaphore;
+
+use super::line;
 
 /// Enough to keep the server and the network busy; with pages of 256 KiB a few megabytes, and few
 /// enough that live messages do not queue behind replays on the connection that they share.
@@ -30,6 +33,7 @@ impl Default for Replays {
 /// What follows in the log.
 #[derive(Debug, Default)]
 pub(super) struct LogPage {
+    /// In order, but for the beginnings of lines ([`line`]).
     pub(super) messages: Vec<Recorded<Stored>>,
     /// More followed when it was read.
     pub(super) more: bool,
@@ -37,37 +41,54 @@ pub(super) struct LogPage {
     pub(super) nothing_until: Option<StreamSeq>,
 }
 
+/// Which page.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) after: StreamSeq,
+    /// The log is known to go on up to here: only the leader can say that nothing is left of it.
+    pub(super) floor: StreamSeq,
+    /// So many messages at most.
+    pub(super) messages: usize,
+    /// The execs of whose last line the reader has the beginning.
+    pub(super) open_lines: Vec<StreamId>,
+}
+
 impl Replays {
-    /// The messages behind `after`. A reader that knows that the log went on up to `floor` is
-    /// never told too early that nothing follows: only the leader can say so.
+    /// What follows in the log.
     pub(super) fn page(
         &self,
-        bus: &Bus,
+        bus: &Arc<Bus>,
         scope: &Scope,
-        after: StreamSeq,
-        floor: Option<StreamSeq>,
-        messages: usize,
+        wanted: Wanted,
     ) -> BoxFuture<'static, Result<LogPage, ReadError>> {
-        let (permits, bus, filter) = (Arc::clone(&self.0), bus.clone(), scope.stored());
+        let (permits, bus, filter) = (Arc::clone(&self.0), Arc::clone(bus), scope.stored());
         async move {
             let _permit = permits.acquire().await;
+            let Wanted {
+                after,
+                floor,
+                messages,
+                open_lines,
+            } = wanted;
             let page = bus
                 .read_some(LogStream::Exec, &filter, after, messages)
                 .await?;
-            let mut page = LogPage {
-                messages: page.messages,
-                more: page.more,
-                nothing_until: None,
-            };
-            if page.messages.is_empty() && floor.is_some() {
+            if page.messages.is_empty() && after < floor {
                 let last = bus.last_at_leader(LogStream::Exec, &filter).await?;
                 if last.is_some_and(|last| last.sequence > after) {
                     return Err(ReadError("a replica lags behind its leader".to_owned()));
                 }
                 // It has expired since.
-                page.nothing_until = floor;
+                return Ok(LogPage {
+                    nothing_until: Some(floor),
+                    ..LogPage::default()
+                });
             }
-            Ok(page)
+            Ok(LogPage {
+                messages: line::complete(&*bus, page.messages, &open_lines).await?,
+                more: page.more,
+                nothing_until: None,
+            })
         }
         .boxed()
     }

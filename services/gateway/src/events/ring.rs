@@ -48,8 +48,11 @@ impl Ring {
         }
     }
 
-    /// The next piece of the log.
+    /// The next piece of the log. One from before, which only began a line, is passed over.
     pub(super) fn push(&mut self, piece: Arc<Piece>) {
+        if piece.sequence <= self.head() {
+            return;
+        }
         self.bytes += piece.bytes();
         self.pieces.push_back(piece);
         // The newest one always stays: nearly all readers wait for just that.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rdev_bus::Stored;
 use rdev_contract::cursor::Cursor;
-use rdev_contract::envelope::{Body, Chain, Head, PAYLOAD_VERSION, Recorded, encode};
+use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, Recorded, encode};
 use rdev_contract::event::{Event, EventBatch, Fragment, Kind};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, StreamSeq};
@@ -68,10 +68,14 @@ pub(super) fn message_of(
 }
 
 pub(super) fn recorded(sequence: u64, payload: &[u8]) -> Recorded<Stored> {
+    let subject = Message::decode(payload).map(|message| {
+        let exec = message.head.exec();
+        let kind = message.head.known_kind().unwrap_or(Kind::Output);
+        Subject::exec(&exec, kind).as_str().to_owned()
+    });
+    let subject = subject.unwrap_or_default();
     let value = Stored {
-        subject: Subject::exec(&exec("one"), Kind::Output)
-            .as_str()
-            .to_owned(),
+        subject,
         payload: payload.to_vec().into(),
         at: Timestamp::UNIX_EPOCH,
     };

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdev_bus::live::{LogReader, Next, Scope};
-use rdev_bus::{Bus, ReadError};
+use rdev_bus::{Bus, ReadError, Stored};
+use rdev_contract::envelope::Recorded;
 use rdev_runtime::Shutdown;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::encode::{Encoder, Style};
+use super::line;
 use super::ring::Ring;
 
 /// Between two tries of a log that fails.
@@ -71,7 +73,7 @@ impl Tails {
     }
 
     /// Joins the tail of this scope, or starts it.
-    pub(super) fn join(&self, bus: &Bus, scope: &Scope, style: Style) -> Subscription {
+    pub(super) fn join(&self, bus: &Arc<Bus>, scope: &Scope, style: Style) -> Subscription {
         let key = (scope.clone(), style);
         let mut tails = self.lock();
         if let Some(tail) = tails.get(&key) {
@@ -83,18 +85,20 @@ impl Tails {
         });
         let subscription = tail.subscribe();
         tails.insert(key.clone(), Arc::clone(&tail));
-        tokio::spawn(self.clone().run(tail, key, bus.clone()));
+        tokio::spawn(self.clone().run(tail, key, Arc::clone(bus)));
         subscription
     }
 
     /// Follows the log for as long as anybody reads.
-    async fn run(self, tail: Arc<Tail>, key: Key, bus: Bus) {
+    async fn run(self, tail: Arc<Tail>, key: Key, bus: Arc<Bus>) {
         loop {
             let is_restored = tokio::select! {
                 () = tail.follow(&bus, &key) => true,
                 () = tail.state.closed() => false,
             };
             let mut tails = self.lock();
+            // Whoever has joined since waits until it is known where the log ends now.
+            *tail.ring() = None;
             if is_restored || tail.state.receiver_count() == 0 {
                 tail.state
                     .send_modify(|state| state.is_restored = is_restored);
@@ -127,7 +131,7 @@ impl Tail {
         };
         *self.ring() = Some(Ring::new(reader.position()));
         self.answered();
-        let mut encoder = Encoder::new(*style, reader.position());
+        let mut encoder = Encoder::new(*style);
         loop {
             let is_kept = self.ring().as_ref().is_some_and(|ring| !ring.is_empty());
             let next = tokio::select! {
@@ -141,14 +145,34 @@ impl Tail {
             };
             match next {
                 Ok(Next::Message(message)) => {
-                    let piece = Arc::new(encoder.encode(&message));
-                    if let Some(ring) = self.ring().as_mut() {
-                        ring.push(piece);
+                    for message in self.with_line(bus, message, &encoder).await {
+                        let piece = Arc::new(encoder.encode(&message));
+                        if let Some(ring) = self.ring().as_mut() {
+                            ring.push(piece);
+                        }
                     }
                     self.answered();
                 }
                 Ok(Next::CaughtUp) => self.answered(),
                 Ok(Next::Restored) => return,
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    /// A message, and before it the beginning of the line that it goes on with, if this tail began
+    /// in the middle of that.
+    async fn with_line(
+        &self,
+        bus: &Bus,
+        message: Recorded<Stored>,
+        encoder: &Encoder,
+    ) -> Vec<Recorded<Stored>> {
+        let open_lines = encoder.open_lines();
+        loop {
+            let messages = vec![message.clone()];
+            match line::complete(bus, messages, &open_lines).await {
+                Ok(messages) => return messages,
                 Err(error) => self.failed(&error).await,
             }
         }

@@ -1,11 +1,13 @@
 //! What one reader sees: pages of the log and pieces of the shared tail, made into one stream of
 //! frames.
 //!
-//! Invariant: pieces of a ring are only taken by a reader that has everything before them and is
-//! not in the middle of a line; so it does not matter where each event came from.
+//! Invariant: pieces of a ring are only taken by a reader that has everything before them, and both
+//! have the beginning of every line ([`super::line`]); so it does not matter where each event came
+//! from.
 
 use rdev_bus::Stored;
 use rdev_contract::envelope::Recorded;
+use rdev_contract::id::StreamId;
 use rdev_contract::position::StreamSeq;
 
 use super::encode::{Encoder, Piece, Style};
@@ -19,8 +21,6 @@ pub(super) struct View {
     pub(super) progress: Progress,
     pub(super) out: Outbox,
     encoder: Encoder,
-    /// Up to here no line is left open.
-    whole: StreamSeq,
     /// One exec's end is the end; a session goes on.
     ends_with_exec: bool,
     is_over: bool,
@@ -29,12 +29,10 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(style: Style, progress: Progress, ends_with_exec: bool) -> Self {
-        let position = progress.position();
         Self {
             progress,
             out: Outbox::default(),
-            encoder: Encoder::new(style, position),
-            whole: position,
+            encoder: Encoder::new(style),
             ends_with_exec,
             is_over: false,
             has_messages: false,
@@ -51,7 +49,6 @@ impl View {
 
     fn take(&mut self, piece: &Piece) {
         self.has_messages = true;
-        self.whole = piece.whole;
         self.progress.take(piece, &mut self.out);
         let is_end = piece.content.as_ref().is_some_and(|one| one.is_complete);
         self.is_over |= is_end && self.ends_with_exec;
@@ -60,12 +57,9 @@ impl View {
     /// Takes what a ring has for this reader. What it cannot take is said: where to read the log
     /// up to, or that there is nothing more.
     pub(super) fn take_turn(&mut self, ring: &Ring) -> Turn {
-        // The rest of a line that began in the log is joined here, not in the ring.
-        if self.encoder.is_joining() && self.progress.position() < ring.head() {
-            return Turn::Log(ring.head());
-        }
         let turn = ring.turn(self.progress.position());
         if let Turn::Pieces(pieces) = &turn {
+            self.encoder.leave_lines();
             for piece in pieces {
                 self.take(piece);
             }
@@ -73,19 +67,14 @@ impl View {
         turn
     }
 
-    /// Behind which message the log is to be read. A line that the pieces have left open is read
-    /// once more from its beginning; what was shown before it is not shown again.
-    pub(super) fn turn_to_log(&mut self) -> StreamSeq {
-        if !self.encoder.is_joining() {
-            self.progress.rewind(self.whole);
-        }
+    /// Every message up to here was looked at.
+    pub(super) const fn position(&self) -> StreamSeq {
         self.progress.position()
     }
 
-    /// Nothing is left of what is before `position`.
-    pub(super) fn pass(&mut self, position: StreamSeq) {
-        self.progress.pass(position);
-        self.whole = self.whole.max(position);
+    /// The execs of whose last line only the beginning was read.
+    pub(super) fn open_lines(&self) -> Vec<StreamId> {
+        self.encoder.open_lines()
     }
 
     /// The exec's last event was shown.
