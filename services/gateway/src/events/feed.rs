@@ -29,9 +29,9 @@ use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
 use super::view::View;
 use crate::state::{Gateway, now};
 
-/// The first page is a short one, so that the first event is soon there, however far an exec's
-/// messages lie apart among others; the pages behind it grow.
-const FIRST_PAGE_MESSAGES: usize = 8;
+/// The first page is a short one, the cursor's message and the next, so that the first event is soon
+/// there, however far an exec's messages lie apart among others; the pages behind it grow.
+const FIRST_PAGE_MESSAGES: usize = 2;
 const PAGE_GROWTH: usize = 8;
 /// How long a reader waits for an exec that nobody has posted yet.
 const NOT_STARTED_TIMEOUT: Duration = Duration::from_secs(60);
@@ -123,7 +123,7 @@ pub(super) struct Feed {
     sent_at: Instant,
     limits: Limits,
     timer: Pin<Box<Sleep>>,
-    /// How many messages the page had that was asked for last.
+    /// How many messages the next page may have.
     page_messages: usize,
     is_caught_up: bool,
     is_over: bool,
@@ -171,7 +171,7 @@ impl Feed {
             sent_at: at,
             limits: Limits::new(at),
             timer: Box::pin(tokio::time::sleep_until(at)),
-            page_messages: FIRST_PAGE_MESSAGES / PAGE_GROWTH,
+            page_messages: FIRST_PAGE_MESSAGES,
             is_caught_up: false,
             is_over: false,
             farewell: None,
@@ -266,13 +266,13 @@ impl Feed {
 
     fn read_on(&mut self) {
         let view = &self.plan.view;
-        self.page_messages = (self.page_messages * PAGE_GROWTH).min(PAGE_MAX_MESSAGES);
         let wanted = Wanted {
             after: view.position(),
             floor: self.floor,
             messages: self.page_messages,
             open_lines: view.open_lines(),
         };
+        self.page_messages = (self.page_messages * PAGE_GROWTH).min(PAGE_MAX_MESSAGES);
         let page = self.replays.page(&self.bus, &self.plan.scope, wanted);
         self.source = Source::Reading(page);
     }

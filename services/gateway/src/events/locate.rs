@@ -10,34 +10,42 @@ use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
 use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::subject::{Filter, parse_exec};
 
-use super::place::{Known, Misplaced, Span, Tail};
+use super::place::{self, Known, Misplaced, Place, Span, Tail};
 use crate::problem::ApiError;
 
-/// What the log says of this exec around this cursor.
-pub(super) async fn look(bus: &Bus, exec: &ExecId, cursor: &Cursor) -> Result<Known, ReadError> {
-    let stored = bus.tail(exec).await?;
-    let tail = stored.as_ref().map(tail);
-    let tail_sequence = tail.map(|tail| tail.sequence);
+/// Where a reader of this exec continues. What the message of its cursor says is nearly always
+/// enough, and is found at once however much the log holds.
+pub(super) async fn place(
+    bus: &Bus,
+    exec: &ExecId,
+    cursor: &Cursor,
+) -> Result<Result<Place, Misplaced>, ReadError> {
+    let at = match cursor.sequence {
+        StreamSeq(0) => None,
+        sequence => bus.at_leader(LogStream::Exec, sequence).await?,
+    };
+    let at = at.and_then(|at| {
+        let is_complete =
+            parse_exec(&at.value.subject).is_ok_and(|(_, kind)| kind == Kind::Complete.token());
+        Some((span(exec, &at.value)?, is_complete))
+    });
+    if let Some((span, is_complete)) = at
+        && let Some(place) = place::within(cursor, span, is_complete)
+    {
+        return Ok(Ok(place));
+    }
+    let tail = bus.tail(exec).await?.as_ref().map(tail);
     // The stream's own end only matters to a cursor that is not within the exec.
-    let stream_last = match tail_sequence {
+    let stream_last = match tail.map(|tail| tail.sequence) {
         Some(sequence) if cursor.sequence <= sequence => sequence,
         Some(_) | None => last(bus).await?,
     };
-    let at = if cursor.sequence == StreamSeq(0) {
-        None
-    } else if tail_sequence == Some(cursor.sequence) {
-        stored
-    } else if tail_sequence.is_some_and(|tail| cursor.sequence < tail) {
-        bus.at_leader(LogStream::Exec, cursor.sequence).await?
-    } else {
-        None
-    };
-    let at = at.and_then(|message| span(exec, &message.value));
-    Ok(Known {
+    let known = Known {
         tail,
-        at,
+        at: at.map(|(span, _)| span),
         stream_last,
-    })
+    };
+    Ok(place::decide(cursor, &known))
 }
 
 /// Number of the first event that is left behind `after`; none if there is no event there.
@@ -155,13 +163,11 @@ pub(super) async fn in_session(
     let Some(exec) = exec_with_tag(bus, project, session, &cursor.tag).await? else {
         return Err(Misplaced::OtherExec.into());
     };
-    let known = look(bus, &exec, cursor).await?;
-    super::place::decide(cursor, &known)?;
-    let found = message_with(bus, &exec, cursor.number).await?;
-    let position = found.map_or_else(
-        || cursor.sequence.min(known.stream_last),
-        |sequence| StreamSeq(sequence.0 - 1),
-    );
+    place(bus, &exec, cursor).await??;
+    let position = match message_with(bus, &exec, cursor.number).await? {
+        Some(sequence) => StreamSeq(sequence.0 - 1),
+        None => cursor.sequence,
+    };
     Ok((position, exec.stream))
 }
 

@@ -223,7 +223,7 @@ async fn begin_exec(bus: &Bus, reader: &Reader, exec: &ExecId) -> Result<Option<
     let place = if *cursor == beginning {
         Place::Beginning { exists: false }
     } else {
-        place::decide(cursor, &locate::look(bus, exec, cursor).await?)?
+        locate::place(bus, exec, cursor).await??
     };
     let (position, exists) = match place {
         Place::Finished => return Ok(None),

@@ -84,6 +84,18 @@ pub(super) fn check_tag(cursor: &Cursor, exec: &ExecId) -> Result<(), Misplaced>
     }
 }
 
+/// Where a reader continues whose cursor's message is there and holds the cursor's event. What else
+/// there is of the exec does not matter then.
+pub(super) fn within(cursor: &Cursor, at: Span, is_complete: bool) -> Option<Place> {
+    if !at.continues(cursor.number) {
+        return None;
+    }
+    if is_complete && at.last == cursor.number {
+        return Some(Place::Finished);
+    }
+    Some(Place::Behind(StreamSeq(cursor.sequence.0 - 1)))
+}
+
 /// Where a reader with this cursor continues.
 pub(super) fn decide(cursor: &Cursor, known: &Known) -> Result<Place, Misplaced> {
     let Some(tail) = known.tail else {
@@ -102,14 +114,10 @@ pub(super) fn decide(cursor: &Cursor, known: &Known) -> Result<Place, Misplaced>
     if tail.is_complete && tail.last == Some(cursor.number) {
         return Ok(Place::Finished);
     }
-    match known.at {
-        Some(span) if span.continues(cursor.number) => {
-            Ok(Place::Behind(StreamSeq(cursor.sequence.0 - 1)))
-        }
-        // The message has expired, or the log was restored under other sequences: numbers still
-        // say where to go on, and the encoder passes over those that were shown.
-        Some(_) | None => Ok(Place::Beginning { exists: true }),
-    }
+    // Unless the message is there, it has expired, or the log was restored under other sequences:
+    // numbers still say where to go on, and those that were shown are passed over.
+    let place = known.at.and_then(|at| within(cursor, at, false));
+    Ok(place.unwrap_or(Place::Beginning { exists: true }))
 }
 
 #[cfg(test)]
