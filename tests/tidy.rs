@@ -151,6 +151,7 @@ const ONE_HOME: [OneHome; 3] = [
             "\"/metrics",
             "\"/openapi",
             "\"/schemas",
+            "\"/asyncapi",
         ],
     },
     OneHome {

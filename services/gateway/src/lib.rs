@@ -15,6 +15,7 @@ mod events;
 mod execs;
 mod health;
 mod problem;
+mod published;
 mod request;
 mod routes;
 mod serve;

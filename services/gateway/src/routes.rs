@@ -13,7 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::problem::ApiError;
 use crate::state::Gateway;
-use crate::{accept, conversations, cors, events, execs, health, sessions};
+use crate::{accept, conversations, cors, events, execs, health, published, sessions};
 
 /// Names of the path parameters.
 pub(crate) mod parameter {
@@ -25,10 +25,15 @@ pub(crate) mod parameter {
     pub(crate) const STREAM: &str = "stream";
     /// A [`rdev_contract::id::ConversationId`].
     pub(crate) const CONVERSATION: &str = "conversation";
+    /// The name of a published schema and `.json`.
+    pub(crate) const SCHEMA: &str = "schema";
 }
 
 const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
+const ASYNCAPI: &str = "/asyncapi.json";
+const SCHEMAS: &str = "/schemas";
+const SCHEMA: &str = "/schemas/{schema}";
 const SESSIONS: &str = "/projects/{project}/sessions";
 const SESSION: &str = "/projects/{project}/sessions/{session}";
 const EXEC: &str = "/projects/{project}/sessions/{session}/exec";
@@ -46,6 +51,9 @@ pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .route(HEALTH, get(health::alive))
         .route(READY, get(health::ready))
+        .route(ASYNCAPI, get(published::asyncapi))
+        .route(SCHEMAS, get(published::list))
+        .route(SCHEMA, get(published::schema))
         .route(SESSIONS, post(sessions::create).get(sessions::list))
         .route(SESSION, get(sessions::get).delete(sessions::end))
         .route(EXEC, post(accept::exec))
@@ -62,6 +70,11 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(cors, cors::answer))
         .layer(middleware::from_fn(log))
+}
+
+/// Where a published schema is.
+pub(crate) fn schema_url(name: &str) -> String {
+    format!("{SCHEMAS}/{name}.json")
 }
 
 /// Where a session is.

@@ -78,6 +78,42 @@ async fn unknown_paths_are_problems() {
 }
 
 #[tokio::test]
+async fn the_messages_are_described() {
+    let get = async |path: &str| {
+        let response = ask("GET", path, "").await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let kind = response.headers()[header::CONTENT_TYPE].clone();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (kind.to_str().unwrap().to_owned(), document)
+    };
+    let (kind, list) = get("/schemas").await;
+    assert_eq!(kind, "application/json");
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), rdev_contract::published::SCHEMAS.len());
+    for item in items {
+        let (kind, schema) = get(item["url"].as_str().unwrap()).await;
+        assert_eq!(kind, "application/schema+json");
+        assert_eq!(schema["title"], item["name"]);
+    }
+    // What the AsyncAPI document refers to is found from where it stands.
+    let (_, asyncapi) = get("/asyncapi.json").await;
+    let message = &asyncapi["components"]["messages"]["live-exec-output"];
+    let reference = message["payload"]["schema"]["$ref"].as_str().unwrap();
+    let (_, schema) = get(reference.strip_prefix('.').unwrap()).await;
+    assert_eq!(schema["title"], "exec-output");
+    let not_found = (404, "not_found".to_owned());
+    for path in [
+        "/schemas/exec-output",
+        "/schemas/exec-outpu.json",
+        "/schemas/..%2Fasyncapi.json",
+        "/schemas/%FF",
+    ] {
+        assert_eq!(refused("GET", path, "").await, not_found, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_methods_name_the_right_ones() {
     for (method, path, allow) in [
         (

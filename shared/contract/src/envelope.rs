@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -20,9 +21,9 @@ use crate::position::{EventNo, Offsets, StreamSeq};
 pub const PAYLOAD_VERSION: u32 = 1;
 
 /// Who wrote a message and where it stands in its exec. The fields come first in the payload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Head {
-    /// [`PAYLOAD_VERSION`].
+    /// Version of the payload's shape: [`PAYLOAD_VERSION`].
     pub v: u32,
     /// The tenant.
     pub project: ProjectId,
@@ -68,7 +69,7 @@ impl Head {
 }
 
 /// The value that links a message to the one before it, in lower-case hex. Empty before the first.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Chain(String);
 

@@ -2,9 +2,11 @@
 //! outside; each accepts a fixed alphabet, so that no id can reshape what it is put into
 //! (`.`, `*`, `>`, `/`, `..` and blanks never pass). Checked in `FromStr` and nowhere else.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -51,8 +53,26 @@ fn is_stream_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
+/// The published form of the check that parsing does.
+macro_rules! schema_of_id {
+    ($name:ident, $what:literal, $schema:tt) => {
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema = json_schema!($schema);
+                schema.insert("type".to_owned(), "string".into());
+                schema.insert("description".to_owned(), concat!("A ", $what, ".").into());
+                schema
+            }
+        }
+    };
+}
+
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $check:path) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal, $check:path, $schema:tt) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
@@ -88,6 +108,8 @@ macro_rules! text_id {
                 String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
             }
         }
+
+        schema_of_id!($name, $what, $schema);
     };
 }
 
@@ -137,27 +159,35 @@ macro_rules! uuid_id {
                 String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
             }
         }
+
+        schema_of_id!($name, $what, {
+            "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+        });
     };
 }
 
 text_id!(
     /// A tenant. One token of every subject.
     ProjectId, "project id",
-    "1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit", is_dns_label
+    "1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit", is_dns_label,
+    { "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" }
 );
 text_id!(
     /// One exec and its stream of events; given by the client or `session-` and a UUID.
-    StreamId, "stream id", "1 to 64 of A-Z, a-z, 0-9, _ and -", is_stream_id
+    StreamId, "stream id", "1 to 64 of A-Z, a-z, 0-9, _ and -", is_stream_id,
+    { "pattern": "^[A-Za-z0-9_-]{1,64}$" }
 );
 text_id!(
     /// A Kubernetes namespace or container name.
     DnsLabel, "DNS label",
-    "1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit", is_dns_label
+    "1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit", is_dns_label,
+    { "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" }
 );
 text_id!(
     /// A Kubernetes pod name.
     PodName, "pod name",
-    "DNS labels (a-z, 0-9, -) joined by dots, 253 characters at most", is_pod_name
+    "DNS labels (a-z, 0-9, -) joined by dots, 253 characters at most", is_pod_name,
+    { "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", "maxLength": 253 }
 );
 uuid_id!(
     /// A session: a pod, and the conversation held in it. UUIDv7, made by the gateway.

@@ -10,6 +10,7 @@ pub mod event;
 pub mod http;
 pub mod id;
 pub mod position;
+pub mod published;
 pub mod session;
 pub mod sse;
 pub mod subject;

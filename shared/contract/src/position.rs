@@ -1,19 +1,42 @@
 //! Places in the log, in an exec and in its output. Four different numbers that must not be
 //! mixed up, hence four types.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The sequence that JetStream gave a message in its stream. The first message has 1.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct StreamSeq(pub u64);
 
 /// The number of an event within its exec: 1, 2, 3 … without gaps. 0 is before the first.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct EventNo(pub u64);
@@ -42,7 +65,7 @@ impl fmt::Display for EventNo {
 }
 
 /// How many bytes of each output stream of a command, counted from its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Offsets {
     /// Bytes of standard output.
     pub stdout: u64,

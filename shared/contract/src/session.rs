@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Requester, UnknownKind};
@@ -98,7 +99,7 @@ impl SessionFact {
 }
 
 /// The session and the pod that its commands run in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     /// The pod.
     pub pod: PodName,
@@ -113,7 +114,7 @@ pub struct Created {
 }
 
 /// The claude session that an exec yielded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Linked {
     /// As the Claude CLI names it.
     pub claude_session_id: ClaudeSessionId,
@@ -126,7 +127,7 @@ pub struct Linked {
 }
 
 /// The end of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
     /// Who asked for it.
     pub by: Requester,

@@ -2,6 +2,7 @@
 //! The numbered events of the log keep their names and data ([`crate::event::event_name`]).
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Event names of frames that the gateway makes.
@@ -19,7 +20,7 @@ pub mod frame_name {
 }
 
 /// Data of `connected`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Connected {
     /// The session.
     pub session_id: String,
@@ -30,14 +31,14 @@ pub struct Connected {
 }
 
 /// Data of `heartbeat`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Heartbeat {
     /// The gateway's clock.
     pub timestamp: Timestamp,
 }
 
 /// Data of `gap`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// The exec, in the feed of a whole session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +53,7 @@ pub struct Gap {
 }
 
 /// Data of `reconnect`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reconnect {
     /// Why, in one word: `draining`, `overloaded`, `not_started`, `log_unavailable`, `lifetime`.
     pub reason: String,

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::value::RawValue;
 
 const DATA_BEGIN: &str = "{\"event\":";
@@ -109,5 +110,29 @@ impl<'a> ClaudeLine<'a> {
         } else {
             DATA_END
         }
+    }
+}
+
+impl JsonSchema for ClaudeLine<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        "ClaudeLine".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A line of claude's standard output that is a JSON object.",
+            "type": "object",
+            "properties": {
+                "event": {
+                    "description": "The object, as the Claude CLI printed it.",
+                    "type": "object"
+                },
+                "partial": {
+                    "description": "No newline follows: the output ended without it.",
+                    "type": "boolean"
+                }
+            },
+            "required": ["event"]
+        })
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The `data` of a `command` message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
     /// What is to be run. Two requests are the same if this is equal.
     #[serde(flatten)]
@@ -20,7 +21,7 @@ pub struct Command {
 }
 
 /// What is to be run, as validated by the gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandSpec {
     /// The type of command, and what it needs.
     #[serde(flatten)]
@@ -45,7 +46,7 @@ pub struct CommandSpec {
 }
 
 /// The three types of command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Work {
     /// `sh -c COMMAND`, with `args` as `$1` and so on.
@@ -84,7 +85,7 @@ impl Work {
 }
 
 /// Who asked for something, for the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Requester {
     /// Id of the API key; empty where none is configured.
     #[serde(default)]

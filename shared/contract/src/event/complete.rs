@@ -1,10 +1,11 @@
 //! `complete`: the last event of every exec, exactly once. Written by the executor that holds
 //! the claim (or that found the command unacceptable); read by everybody.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The `data` of a `complete` event, in the log and over SSE.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Complete {
     /// The process's own; 128 + n when ended by signal n; −1 when there is none to tell.
     pub exit_code: i32,
@@ -33,7 +34,7 @@ pub struct Complete {
 }
 
 /// How an exec ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The process ended by itself.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -26,7 +27,7 @@ pub mod event_name {
 }
 
 /// Which pipe of the command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputStream {
     /// Standard output; of a merged command, both.
@@ -36,7 +37,7 @@ pub enum OutputStream {
 }
 
 /// A piece of a stream: a line without its `\n`, or part of one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Text<'a> {
     /// The piece, if it is UTF-8.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +96,7 @@ impl<'a> Text<'a> {
 /// One part of a claude line that is too long for one message. The parts follow each other in
 /// messages of their own and share one event number; a part with index 0 begins it anew (a
 /// take-over in the middle repeats the line).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fragment<'a> {
     /// 0, 1, 2 …
     pub index: u32,

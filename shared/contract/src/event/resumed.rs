@@ -1,6 +1,7 @@
 //! `resumed`: another executor took the exec over. Written as the first message of its claim;
 //! it fences the former executor, because that one's next publish expects an older tail.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PodIdentity;
@@ -8,7 +9,7 @@ use crate::id::ClaimId;
 use crate::position::{EventNo, Offsets};
 
 /// The `data` of a `resumed` message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resumed {
     /// This claim; every later message of the claim carries it too.
     pub claim: ClaimId,
@@ -36,7 +37,7 @@ const fn is_zero(count: &u32) -> bool {
 }
 
 /// The place at which a take-over continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResumedFrom {
     /// The number that the next event will have.
     pub next: EventNo,

@@ -1,12 +1,13 @@
 //! `started`: an executor claimed the exec for the first time. Written before the launch, so a
 //! crash in between is healed by the next claim; read by the next executor and the projector.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClaimId, ClaudeSessionId};
 
 /// The `data` of a `started` message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Started {
     /// This claim; every later message of the claim carries it too.
     pub claim: ClaimId,
@@ -26,7 +27,7 @@ pub struct Started {
 }
 
 /// Exactly one life of one container.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct PodIdentity {
     /// Kubernetes namespace; empty for the `local` backend.
     pub namespace: String,
