@@ -13,6 +13,8 @@ mod clients;
 mod commands;
 #[path = "flow/conformance.rs"]
 mod conformance;
+#[path = "flow/consumers.rs"]
+mod consumers;
 #[path = "flow/cursors.rs"]
 mod cursors;
 #[path = "flow/dev.rs"]
@@ -25,6 +27,8 @@ mod feeds;
 mod kube;
 #[path = "flow/nginx.rs"]
 mod nginx;
+#[path = "flow/published.rs"]
+mod published;
 #[path = "flow/retention.rs"]
 mod retention;
 #[path = "flow/tally.rs"]

@@ -76,7 +76,7 @@ const FOR_TESTS: [&str; 2] = ["rdev-embedded", "rdev-kube-standin"];
 
 /// Outside things, and the crates that own them: all others go through those. Tests of any crate
 /// may use them as a client of what they test.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 17] = [
     // The bench publishes what is not fenced, to show what fencing costs.
     ("async-nats", &["rdev-bus", "rdev-bench"]),
     ("axum", &["rdev-gateway", "rdev-bench"]),
@@ -107,6 +107,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("reqwest", &["rdev-cli", "rdev-tests", "rdev-bench"]),
+    ("schemars", &["rdev-contract"]),
     ("tracing-subscriber", &["rdev-runtime"]),
     ("humantime", &["rdev-runtime"]),
     ("memchr", &["rdev-domain", "rdev-gateway", "rdev-bench"]),

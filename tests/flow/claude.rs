@@ -16,7 +16,7 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/claude");
 const PROJECTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A program that notes its arguments and its input, and prints the fixture that the prompt names.
-fn stand_in(directory: &Path) -> Outcome<String> {
+pub(super) fn stand_in(directory: &Path) -> Outcome<String> {
     let path = directory.join("claude");
     let script = format!(
         "#!/bin/sh\nprompt=$(cat)\nprintf '%s\\n' \"$*\" >> '{}/calls'\n\

@@ -14,12 +14,14 @@ use super::nginx::Nginx;
 use super::tally::Tally;
 use super::world;
 
-const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
+pub(super) const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
+/// The NATS client for Python.
+pub(super) const NATS_PY: &[&str] = &["nats-py==2.16.0"];
 /// Installed once for all tests and runs of a target directory.
 const INSTALLED: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// Python packages, installed by pip into a directory that is moved into place when it is whole.
-fn python_packages(name: &str, packages: &[&str]) -> Outcome<PathBuf> {
+pub(super) fn python_packages(name: &str, packages: &[&str]) -> Outcome<PathBuf> {
     install(name, |directory| {
         let mut pip = Command::new("python3");
         pip.args([
@@ -35,7 +37,8 @@ fn python_packages(name: &str, packages: &[&str]) -> Outcome<PathBuf> {
     })
 }
 
-fn install(name: &str, command: impl Fn(&Path) -> Command) -> Outcome<PathBuf> {
+/// What this command puts into the directory that it is given, once for all.
+pub(super) fn install(name: &str, command: impl Fn(&Path) -> Command) -> Outcome<PathBuf> {
     let directory = Path::new(INSTALLED).join(name);
     if directory.exists() {
         return Ok(directory);
@@ -164,7 +167,7 @@ async fn same_everywhere(program: &Program) -> Outcome<()> {
 
 /// Whether it can be started; says what is left out where not.
 #[expect(clippy::print_stdout, reason = "a test that is left out says so")]
-fn exists(program: &str) -> bool {
+pub(super) fn exists(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
         println!("skipped: there is no {program} on this machine");
@@ -228,7 +231,7 @@ async fn chromium_sees_the_same_and_does_not_loop() -> Outcome<()> {
 
 #[tokio::test]
 async fn a_plain_nats_subscriber_sees_the_same_sequence() -> Outcome<()> {
-    let packages = python_packages("nats-py", &["nats-py==2.16.0"])?;
+    let packages = python_packages("nats-py", NATS_PY)?;
     let (world, services) = world().await?;
     let client = &services.client;
     let session = client.session("nats-py").await?;

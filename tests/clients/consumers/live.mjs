@@ -1,0 +1,54 @@
+// Prints every message of a project's execs as it happens, from now on: each once, and those of
+// one exec in order.
+//
+//     node live.mjs nats://127.0.0.1:4222 demo
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+
+const [url, project] = process.argv.slice(2);
+const client = await connect({ servers: url, maxReconnectAttempts: -1 });
+const log = await jetstreamManager(client);
+const live = client.subscribe(`rdev.live.${project}.>`);
+await client.flush();
+const begin = (await log.streams.info("RDEV_EXEC")).state.last_seq;
+let newest = begin; // the last sequence that was shown
+const seen = new Map(); // exec: the sequence of its last message
+console.error("following");
+
+function show(sequence, message) {
+  const exec = `${message.session}/${message.stream}`;
+  if (sequence <= (seen.get(exec) ?? begin)) return; // a repeat
+  seen.set(exec, sequence);
+  newest = Math.max(newest, sequence);
+  console.log(JSON.stringify([sequence, message]));
+}
+
+async function readLog(subject, after) {
+  for (;;) {
+    const query = { seq: after + 1, next_by_subj: subject };
+    const stored = await log.streams.getMessage("RDEV_EXEC", query);
+    if (stored === null) return; // the log has no more
+    show(stored.seq, stored.json());
+    after = stored.seq;
+  }
+}
+
+async function readAfterReconnects() {
+  let doubt = newest;
+  for await (const status of client.status()) {
+    if (status.type === "disconnect") doubt = newest;
+    if (status.type === "reconnect") await readLog(`rdev.exec.${project}.>`, doubt);
+  }
+}
+readAfterReconnects();
+
+for await (const received of live) {
+  const message = received.json();
+  const { session, stream } = message;
+  const before = seen.get(`${session}/${stream}`) ?? begin;
+  if (message.prev > before) {
+    // The message before this one never came.
+    await readLog(`rdev.exec.${project}.${session}.${stream}.>`, before);
+  }
+  show(Number(received.headers.get("Nats-Sequence")), message);
+}

@@ -1,0 +1,180 @@
+//! What is published about the messages holds for the messages of a real log, and the AsyncAPI
+//! document is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_nats::jetstream;
+use boon::{Compiler, Draft, SchemaIndex, Schemas};
+use rdev_contract::published::ASYNCAPI;
+use rdev_contract::subject::{EXEC_STREAM, SESSION_STREAM};
+use rdev_tests::Outcome;
+use rdev_tests::client::Client;
+use rdev_tests::world::World;
+use serde_json::{Value, json};
+
+use super::clients::{exists, install};
+use super::options;
+
+/// The JSON Schema of AsyncAPI documents.
+const ASYNCAPI_SPECS: &str = "@asyncapi/specs@6.11.1";
+
+/// The schemas that a gateway serves.
+struct Served {
+    schemas: Schemas,
+    by_name: BTreeMap<String, SchemaIndex>,
+    /// Names of those that something was checked with.
+    used: BTreeSet<String>,
+}
+
+impl Served {
+    async fn by(client: &Client) -> Outcome<Self> {
+        let (mut schemas, mut by_name) = (Schemas::new(), BTreeMap::new());
+        let get = async |path: &str| {
+            let request = client.http().get(format!("{}{path}", client.base));
+            client.send(request).await.map(|answer| answer.json())
+        };
+        let list = get("/schemas").await?;
+        for item in list["items"].as_array().into_iter().flatten() {
+            let url = item["url"].as_str().unwrap_or_default();
+            let mut compiler = Compiler::new();
+            compiler.set_default_draft(Draft::V2020_12);
+            compiler.enable_format_assertions();
+            compiler.add_resource(url, get(url).await?).map_err(text)?;
+            let index = compiler.compile(url, &mut schemas).map_err(text)?;
+            by_name.insert(item["name"].as_str().unwrap_or_default().to_owned(), index);
+        }
+        Ok(Self {
+            schemas,
+            by_name,
+            used: BTreeSet::new(),
+        })
+    }
+
+    fn check(&mut self, name: String, value: &Value) -> Outcome<()> {
+        let index = self
+            .by_name
+            .get(&name)
+            .ok_or_else(|| format!("no {name}"))?;
+        self.schemas
+            .validate(value, *index)
+            .map_err(|error| format!("{name}: {error:#}\n{value}"))?;
+        self.used.insert(name);
+        Ok(())
+    }
+
+    /// All messages of a stream.
+    async fn check_log(&mut self, nats: &str, stream: &str, what: &str) -> Outcome<()> {
+        let log = jetstream::new(async_nats::connect(nats).await?);
+        let mut log = log.get_stream(stream).await?;
+        let last = log.info().await?.state.last_sequence;
+        for sequence in 1..=last {
+            let message = log.get_raw_message(sequence).await?;
+            let payload: Value = serde_json::from_slice(&message.payload)?;
+            let kind = payload["kind"].as_str().unwrap_or_default();
+            let subject = message.subject.as_str();
+            assert!(subject.ends_with(&format!(".{kind}")), "{subject}: {kind}");
+            self.check(format!("{what}-{kind}"), &payload)?;
+        }
+        Ok(())
+    }
+
+    /// All events that a reader is sent, up to the end.
+    async fn check_events(&mut self, client: &Client, session: &str, exec: &str) -> Outcome<()> {
+        let mut stream = client.events(session, exec, None).await?;
+        while let Some(event) = stream.next().await? {
+            self.check(format!("sse-{}", event.name), &event.json())?;
+        }
+        Ok(())
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+#[tokio::test]
+async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
+    let directory = tempfile::tempdir()?;
+    let claude = super::claude::stand_in(directory.path())?;
+    let options = options()
+        .variable("RDEV_CLAUDE_BIN", claude)
+        .variable("RDEV_HEARTBEAT", "1s");
+    let (mut world, services) = World::start(options).await?;
+    let client = &services.client;
+    let session = client.session("pod").await?;
+    let mut served = Served::by(client).await?;
+    for body in [
+        json!({"type": "shell", "command": "printf 'a\\377\\nb'; echo c >&2; kill -9 $$"}),
+        json!({"type": "shell", "command": "cat", "stdin": "x\n", "merge": true, "cwd": "/",
+            "env": {"A": "b"}, "args": ["c"], "timeout_seconds": 60}),
+        json!({"type": "shell", "command": "sleep 60", "timeout_seconds": 2}),
+        json!({"type": "git", "command": "status", "args": ["--short"]}),
+        json!({"type": "claude", "prompt": "tool_multi"}),
+        json!({"type": "claude", "prompt": "no such", "continue_conversation": true}),
+    ] {
+        let stream = client.exec(&session, &body).await?;
+        served.check_events(client, &session, &stream).await?;
+    }
+    // A take-over.
+    let gated = "echo a; until [ -e gate ]; do sleep 0.02; done; echo b";
+    let body = json!({"type": "shell", "command": gated, "stream_id": "taken-over"});
+    client.exec(&session, &body).await?;
+    client
+        .events(&session, "taken-over", None)
+        .await?
+        .until("output")
+        .await?;
+    services.executor.kill().await;
+    let _second = world.executor()?;
+    let bus = world.bus().await?;
+    let exec = rdev_tests::log::exec_id(client, &session, "taken-over")?;
+    rdev_tests::log::until_kind(&bus, &exec, rdev_contract::event::Kind::Resumed).await?;
+    std::fs::write(world.pod("pod").join("gate"), "")?;
+    client.transcript(&session, "taken-over").await?;
+    client.delete(&format!("/sessions/{session}")).await?;
+
+    let nats = world.nats.url();
+    served.check_log(&nats, EXEC_STREAM, "exec").await?;
+    served.check_log(&nats, SESSION_STREAM, "session").await?;
+    let never: Vec<_> = served
+        .by_name
+        .keys()
+        .filter(|name| !served.used.contains(*name))
+        .collect();
+    // These need a log that expired, and a gateway that ends.
+    assert_eq!(never, ["sse-gap", "sse-reconnect"]);
+    Ok(())
+}
+
+/// What the makers of AsyncAPI say that a document is.
+#[test]
+fn the_asyncapi_document_is_one() -> Outcome<()> {
+    if !exists("npm") {
+        return Ok(());
+    }
+    let specs = install("asyncapi-specs", |directory| {
+        let mut npm = std::process::Command::new("npm");
+        npm.args(["install", "--silent", "--prefix"])
+            .arg(directory)
+            .arg(ASYNCAPI_SPECS);
+        npm
+    })?;
+    let path = specs.join("node_modules/@asyncapi/specs/schemas/3.0.0.json");
+    let specification: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    compiler.set_default_draft(Draft::V7);
+    compiler
+        .add_resource("asyncapi.json", specification)
+        .map_err(text)?;
+    let index = compiler
+        .compile("asyncapi.json", &mut schemas)
+        .map_err(text)?;
+    let mut document: Value = serde_json::from_str(ASYNCAPI)?;
+    schemas
+        .validate(&document, index)
+        .map_err(|error| format!("{error:#}"))?;
+    // And it can be told from what is none.
+    document["channels"]["live"]["adress"] = json!("misspelt");
+    assert!(schemas.validate(&document, index).is_err());
+    Ok(())
+}
