@@ -13,6 +13,8 @@ mod clients;
 mod commands;
 #[path = "flow/conformance.rs"]
 mod conformance;
+#[path = "flow/consumer.rs"]
+mod consumer;
 #[path = "flow/consumers.rs"]
 mod consumers;
 #[path = "flow/cursors.rs"]

@@ -1,8 +1,6 @@
 //! Consumers of the log that are not ours: the programs of docs/consumers.md, run as they stand
 //! there, with the real nats-py and nats.js. They see what is stored, and nobody notices them.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use async_nats::jetstream::{consumer, stream};
@@ -13,143 +11,12 @@ use rdev_tests::client::Client;
 use rdev_tests::transcript::Transcript;
 use rdev_tests::world::World;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
 
-use super::clients::{CLIENTS, NATS_PY, exists, install, python_packages};
+use super::consumer::{Consumer, Language, PATIENCE, programs};
 use super::{options, world};
 
-/// What nats.js is made of.
-const NATS_JS: [&str; 2] = ["@nats-io/transport-node@3.4.0", "@nats-io/jetstream@3.4.0"];
-/// Nothing that a consumer waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Nobody tells when a message was acknowledged.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-fn programs() -> PathBuf {
-    Path::new(CLIENTS).join("consumers")
-}
-
-/// A language that the programs are written in, with what they need.
-#[derive(Clone)]
-enum Language {
-    Python(PathBuf),
-    Node(PathBuf),
-}
-
-impl Language {
-    fn python() -> Outcome<Self> {
-        Ok(Self::Python(python_packages("nats-py", NATS_PY)?))
-    }
-
-    /// None where there is no npm.
-    fn node() -> Outcome<Option<Self>> {
-        if !exists("npm") {
-            return Ok(None);
-        }
-        let packages = install("nats-js", |directory| {
-            let mut npm = std::process::Command::new("npm");
-            npm.args(["install", "--silent", "--prefix"])
-                .arg(directory)
-                .args(NATS_JS);
-            npm
-        })?;
-        Ok(Some(Self::Node(packages)))
-    }
-
-    fn all() -> Outcome<Vec<Self>> {
-        let mut all = vec![Self::python()?];
-        all.extend(Self::node()?);
-        Ok(all)
-    }
-}
-
-/// A program that runs until it is dropped, and prints lines of JSON.
-struct Consumer {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    _copy: Option<TempDir>,
-}
-
-impl Consumer {
-    fn start(language: &Language, name: &str, arguments: &[&str]) -> Outcome<Self> {
-        let (mut command, copy) = match language {
-            Language::Python(packages) => {
-                let mut command = tokio::process::Command::new("python3");
-                command.arg(programs().join(format!("{name}.py")));
-                command.env("PYTHONPATH", packages);
-                (command, None)
-            }
-            Language::Node(packages) => {
-                // Node looks for packages beside the program.
-                let copy = tempfile::tempdir_in(packages)?;
-                let program = copy.path().join("program.mjs");
-                std::fs::copy(programs().join(format!("{name}.mjs")), &program)?;
-                let mut command = tokio::process::Command::new("node");
-                command.arg(program);
-                (command, Some(copy))
-            }
-        };
-        let mut child = command
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let output = child.stdout.take().ok_or("no output")?;
-        Ok(Self {
-            child,
-            lines: BufReader::new(output).lines(),
-            _copy: copy,
-        })
-    }
-
-    /// One that follows the project of the tests, from now on.
-    async fn live(language: &Language, url: &str) -> Outcome<Self> {
-        let mut consumer = Self::start(language, "live", &[url, "demo"])?;
-        let errors = consumer.child.stderr.take().ok_or("no errors")?;
-        let mut errors = BufReader::new(errors).lines();
-        let said = tokio::time::timeout(PATIENCE, errors.next_line()).await??;
-        assert_eq!(said.as_deref(), Some("following"));
-        // Whatever else it says must not fill the pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = errors.next_line().await {} });
-        Ok(consumer)
-    }
-
-    async fn next(&mut self) -> Outcome<Value> {
-        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
-        match line.map_err(|_| "nothing comes")?? {
-            Some(line) => Ok(serde_json::from_str(&line)?),
-            None => {
-                let mut errors = String::new();
-                if let Some(mut pipe) = self.child.stderr.take() {
-                    pipe.read_to_string(&mut errors).await?;
-                }
-                Err(format!("it ended: {errors}").into())
-            }
-        }
-    }
-
-    /// Up to the end of this exec, that included.
-    async fn until_complete(&mut self, stream: &str) -> Outcome<Vec<Value>> {
-        let mut seen = Vec::new();
-        loop {
-            let line = self.next().await?;
-            let is_end = line[1]["stream"] == stream && line[1]["kind"] == "complete";
-            seen.push(line);
-            if is_end {
-                return Ok(seen);
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) -> Outcome<()> {
-        let pid = i32::try_from(self.child.id().ok_or("it has ended")?)?;
-        let pid = rustix::process::Pid::from_raw(pid).ok_or("no pid")?;
-        Ok(rustix::process::kill_process(pid, signal)?)
-    }
-}
 
 /// The numbered events among `[sequence, message]` lines, as readers know them.
 fn numbered(lines: &[Value]) -> Vec<(String, Value)> {
@@ -370,6 +237,52 @@ async fn completes_are_told_to_a_consumer_that_was_away() -> Outcome<()> {
         let mut consumer = Consumer::start(language, "completes", &arguments)?;
         assert_eq!(consumer.next().await?[2], streams[1].as_str());
         assert_eq!(consumer.next().await?[2], streams[2].as_str());
+    }
+    Ok(())
+}
+
+/// The server ends and starts again: whoever followed, goes on.
+#[tokio::test]
+async fn consumers_outlive_a_restart_of_the_server() -> Outcome<()> {
+    let (mut world, services) = world().await?;
+    let client = &services.client;
+    let session = client.session("pod").await?;
+    run(client, &session, "before").await?;
+    let url = world.nats.url();
+    let (mut live, mut replaying, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    for (turn, language) in Language::all()?.iter().enumerate() {
+        live.push(Consumer::live(language, &url).await?);
+        let mut consumer = Consumer::start(language, "replay", &[&url, "demo", "1"])?;
+        replaying.push((consumer.until_complete("before").await?, consumer));
+        let name = format!("restart-{turn}");
+        let mut consumer = Consumer::start(language, "completes", &[&url, "demo", &name])?;
+        assert_eq!(consumer.next().await?[2], "before");
+        told.push(consumer);
+    }
+    world.nats.kill().await;
+    world.nats.restart().await?;
+    // The gateway refuses what it cannot store yet.
+    let body = json!({"type": "shell", "command": COMMAND, "stream_id": "after"});
+    let posted = async {
+        while client.exec(&session, &body).await.is_err() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, posted).await?;
+    let ours = client.transcript(&session, "after").await?;
+    for mut consumer in live {
+        assert_eq!(
+            numbered(&consumer.until_complete("after").await?),
+            as_read(&ours)
+        );
+    }
+    for (mut seen, mut consumer) in replaying {
+        seen.extend(consumer.until_complete("after").await?);
+        assert_eq!(seen, stored(&world).await?);
+    }
+    for mut consumer in told {
+        // An acknowledgement may have been lost with the server.
+        while consumer.next().await?[2] != "after" {}
     }
     Ok(())
 }

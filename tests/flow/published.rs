@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_nats::jetstream;
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
+use futures::StreamExt;
 use rdev_contract::published::ASYNCAPI;
-use rdev_contract::subject::{EXEC_STREAM, SESSION_STREAM};
+use rdev_contract::subject::{EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM};
 use rdev_tests::Outcome;
 use rdev_tests::client::Client;
 use rdev_tests::world::World;
@@ -103,6 +104,9 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     let client = &services.client;
     let session = client.session("pod").await?;
     let mut served = Served::by(client).await?;
+    let nats = async_nats::connect(world.nats.url()).await?;
+    let mut live = nats.subscribe(LIVE_DESTINATION).await?;
+    nats.flush().await?;
     for body in [
         json!({"type": "shell", "command": "printf 'a\\377\\nb'; echo c >&2; kill -9 $$"}),
         json!({"type": "shell", "command": "cat", "stdin": "x\n", "merge": true, "cwd": "/",
@@ -133,6 +137,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     client.transcript(&session, "taken-over").await?;
     client.delete(&format!("/sessions/{session}")).await?;
 
+    check_live_headers(&live.next().await.ok_or("nothing came")?)?;
     let nats = world.nats.url();
     served.check_log(&nats, EXEC_STREAM, "exec").await?;
     served.check_log(&nats, SESSION_STREAM, "session").await?;
@@ -143,6 +148,17 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
         .collect();
     // These need a log that expired, and a gateway that ends.
     assert_eq!(never, ["sse-gap", "sse-reconnect"]);
+    Ok(())
+}
+
+/// The headers that the AsyncAPI document tells of are those that come.
+fn check_live_headers(message: &async_nats::Message) -> Outcome<()> {
+    let document: Value = serde_json::from_str(ASYNCAPI)?;
+    let described = &document["components"]["messages"]["live-exec-command"]["headers"];
+    let headers = message.headers.as_ref().ok_or("no headers")?;
+    let came: BTreeSet<_> = headers.iter().map(|(name, _)| name.to_string()).collect();
+    let described = described["properties"].as_object().ok_or("no properties")?;
+    assert_eq!(came, described.keys().cloned().collect());
     Ok(())
 }
 

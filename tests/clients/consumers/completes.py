@@ -24,6 +24,10 @@ async def main(url: str, project: str, name: str) -> None:
             [stored] = await consumer.fetch(1, QUIET_SECONDS)
         except nats.errors.TimeoutError:
             continue
+        except nats.errors.Error as error:
+            print(error, file=sys.stderr)
+            await asyncio.sleep(1)  # the server is away
+            continue
         message = json.loads(stored.data)
         complete = next(e["data"] for e in message["events"] if e["type"] == "complete")
         sequence = stored.metadata.sequence.stream

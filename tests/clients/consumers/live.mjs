@@ -2,6 +2,7 @@
 // one exec in order.
 //
 //     node live.mjs nats://127.0.0.1:4222 demo
+import { setTimeout } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 
@@ -25,11 +26,16 @@ function show(sequence, message) {
 
 async function readLog(subject, after) {
   for (;;) {
-    const query = { seq: after + 1, next_by_subj: subject };
-    const stored = await log.streams.getMessage("RDEV_EXEC", query);
-    if (stored === null) return; // the log has no more
-    show(stored.seq, stored.json());
-    after = stored.seq;
+    try {
+      const query = { seq: after + 1, next_by_subj: subject };
+      const stored = await log.streams.getMessage("RDEV_EXEC", query);
+      if (stored === null) return; // the log has no more
+      show(stored.seq, stored.json());
+      after = stored.seq;
+    } catch (error) {
+      console.error(error.message);
+      await setTimeout(1000); // the server is away
+    }
   }
 }
 

@@ -47,26 +47,27 @@ async def main(url: str, project: str) -> None:
                 stored = await log.get_msg("RDEV_EXEC", after + 1, subject, next=True)
             except NotFoundError:
                 return  # the log has no more
+            except (nats.errors.Error, nats.errors.TimeoutError) as error:
+                print(error, file=sys.stderr)
+                await asyncio.sleep(QUIET_SECONDS)  # the server is away
+                continue
             show(stored.seq, json.loads(stored.data))
             after = stored.seq
 
     while True:
+        if doubt is not None:
+            await read_log(f"rdev.exec.{project}.>", doubt)
+            doubt = None
         try:
-            if doubt is not None:
-                await read_log(f"rdev.exec.{project}.>", doubt)
-                doubt = None
             received = await live.next_msg(timeout=QUIET_SECONDS)
-            message = json.loads(received.data)
-            session, stream = message["session"], message["stream"]
-            before = seen.get((session, stream), begin)
-            if message["prev"] > before:  # the message before this one never came
-                await read_log(f"rdev.exec.{project}.{session}.{stream}.>", before)
-            show(int(received.headers["Nats-Sequence"]), message)
         except nats.errors.TimeoutError:
             continue
-        except nats.errors.Error:
-            await may_have_missed()
-            await asyncio.sleep(QUIET_SECONDS)
+        message = json.loads(received.data)
+        session, stream = message["session"], message["stream"]
+        before = seen.get((session, stream), begin)
+        if message["prev"] > before:  # the message before this one never came
+            await read_log(f"rdev.exec.{project}.{session}.{stream}.>", before)
+        show(int(received.headers["Nats-Sequence"]), message)
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -44,7 +44,8 @@ async def main(url: str, project: str, begin: str) -> None:
                     if sequence >= following:  # else a repeat
                         print(json.dumps([sequence, json.loads(stored.data)]), flush=True)
                         following = sequence + 1
-        except nats.errors.Error:
+        except (nats.errors.Error, nats.errors.TimeoutError) as error:
+            print(error, file=sys.stderr)
             await asyncio.sleep(1)  # the consumer is gone: another one goes on where it ended
 
 

@@ -186,6 +186,7 @@ fn live_headers() -> Value {
     headers["properties"]["Nats-Stream"] = header("The stream that stored it.");
     headers["properties"]["Nats-Subject"] = header("The subject under which it is stored.");
     headers["properties"]["Nats-Sequence"] = header("Its sequence in the stream.");
+    headers["properties"]["Nats-Time-Stamp"] = header("When it was stored.");
     headers["properties"]["Nats-Last-Sequence"] =
         header("Sequence of the message before it on the same subject; 0 for none.");
     headers["required"] = json!(["Nats-Stream", "Nats-Subject", "Nats-Sequence"]);
