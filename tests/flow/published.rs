@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_nats::jetstream;
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use futures::StreamExt;
+use rdev_contract::event::Kind;
 use rdev_contract::published::ASYNCAPI;
-use rdev_contract::subject::{EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM};
-use rdev_tests::Outcome;
+use rdev_contract::subject::{EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM, Subject};
 use rdev_tests::client::Client;
-use rdev_tests::world::World;
+use rdev_tests::world::{Services, World};
+use rdev_tests::{Outcome, log};
 use serde_json::{Value, json};
 
 use super::clients::{exists, install};
@@ -18,6 +19,9 @@ use super::options;
 
 /// The JSON Schema of AsyncAPI documents.
 const ASYNCAPI_SPECS: &str = "@asyncapi/specs@6.11.1";
+
+/// An exec that two executors had.
+const TAKEN_OVER: &str = "taken-over";
 
 /// The schemas that a gateway serves.
 struct Served {
@@ -119,36 +123,55 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
         let stream = client.exec(&session, &body).await?;
         served.check_events(client, &session, &stream).await?;
     }
-    // A take-over.
-    let gated = "echo a; until [ -e gate ]; do sleep 0.02; done; echo b";
-    let body = json!({"type": "shell", "command": gated, "stream_id": "taken-over"});
-    client.exec(&session, &body).await?;
-    client
-        .events(&session, "taken-over", None)
-        .await?
-        .until("output")
-        .await?;
-    services.executor.kill().await;
-    let _second = world.executor()?;
-    let bus = world.bus().await?;
-    let exec = rdev_tests::log::exec_id(client, &session, "taken-over")?;
-    rdev_tests::log::until_kind(&bus, &exec, rdev_contract::event::Kind::Resumed).await?;
-    std::fs::write(world.pod("pod").join("gate"), "")?;
-    client.transcript(&session, "taken-over").await?;
+    take_over(&mut world, &services, &session).await?;
     client.delete(&format!("/sessions/{session}")).await?;
-
     check_live_headers(&live.next().await.ok_or("nothing came")?)?;
     let nats = world.nats.url();
     served.check_log(&nats, EXEC_STREAM, "exec").await?;
     served.check_log(&nats, SESSION_STREAM, "session").await?;
-    let never: Vec<_> = served
-        .by_name
-        .keys()
-        .filter(|name| !served.used.contains(*name))
-        .collect();
-    // These need a log that expired, and a gateway that ends.
-    assert_eq!(never, ["sse-gap", "sse-reconnect"]);
+    check_partings(&mut served, &nats, &services, &session).await?;
+    let names: BTreeSet<_> = served.by_name.keys().cloned().collect();
+    assert_eq!(served.used, names);
     Ok(())
+}
+
+/// An exec whose executor is killed, and that another one ends.
+async fn take_over(world: &mut World, services: &Services, session: &str) -> Outcome<()> {
+    let client = &services.client;
+    let gated = "echo a; until [ -e gate ]; do sleep 0.02; done; echo b";
+    let body = json!({"type": "shell", "command": gated, "stream_id": TAKEN_OVER});
+    client.exec(session, &body).await?;
+    let mut reader = client.events(session, TAKEN_OVER, None).await?;
+    reader.until("output").await?;
+    services.executor.kill().await;
+    let _second = world.executor()?;
+    let exec = log::exec_id(client, session, TAKEN_OVER)?;
+    log::until_kind(&world.bus().await?, &exec, Kind::Resumed).await?;
+    std::fs::write(world.pod("pod").join("gate"), "")?;
+    reader.until("complete").await?;
+    Ok(())
+}
+
+/// What readers are told where something is gone, and when their gateway ends.
+async fn check_partings(
+    served: &mut Served,
+    nats: &str,
+    services: &Services,
+    session: &str,
+) -> Outcome<()> {
+    let client = &services.client;
+    let exec = log::exec_id(client, session, TAKEN_OVER)?;
+    let output = Subject::exec(&exec, Kind::Output);
+    let log = jetstream::new(async_nats::connect(nats).await?);
+    let log = log.get_stream(EXEC_STREAM).await?;
+    log.purge().filter(output.as_str()).await?;
+    served.check_events(client, session, TAKEN_OVER).await?;
+    // It waits for an exec that nobody has asked for yet.
+    let mut waiting = client.events(session, "later", None).await?;
+    waiting.until("connected").await?;
+    services.gateway.stop().await;
+    let parting = waiting.until("reconnect").await?;
+    served.check("sse-reconnect".to_owned(), &parting.json())
 }
 
 /// The headers that the AsyncAPI document tells of are those that come.
