@@ -11,9 +11,11 @@ use rdev_contract::subject::EXEC_STREAM;
 use rdev_tests::Outcome;
 use rdev_tests::client::{Client, Stream};
 use rdev_tests::log::{self, ExecLog};
+use rdev_tests::transcript::Transcript;
 use rdev_tests::world::{Options, Services, World};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use nats::NatsCluster;
 
@@ -163,6 +165,40 @@ async fn the_leader_killed_in_the_middle_loses_nothing() -> Outcome<()> {
     Ok(())
 }
 
+/// The bytes and a list that includes the end, of any of the servers.
+async fn check_output(
+    client: &Client,
+    session: &str,
+    stream: &str,
+    replay: &Transcript,
+) -> Outcome<()> {
+    let all = replay.stdout();
+    let path = format!("/sessions/{session}/execs/{stream}/output");
+    let whole = client.get(&path).await?;
+    assert_eq!(whole.status, 200, "{}", whole.text);
+    assert!(whole.text == all, "{} bytes", whole.text.len());
+    let half = all.len() / 2;
+    let range = format!("bytes={half}-");
+    let part = client.http().get(client.url(&path)).header("Range", range);
+    let part = client.send(part).await?;
+    assert_eq!(part.status, 206, "{}", part.text);
+    assert!(part.text == all[half..], "{} bytes", part.text.len());
+    let end = replay.numbered().last().map(|event| event.id.clone());
+    let as_of = end.unwrap_or_default();
+    let path = format!("/sessions/{session}/execs?as_of={as_of}");
+    // The projector may have followed through the server that was killed; then it begins anew.
+    let deadline = Instant::now() + PATIENCE;
+    let listed = loop {
+        let listed = client.get(&path).await?;
+        if listed.status != 503 || Instant::now() > deadline {
+            break listed;
+        }
+    };
+    assert_eq!(listed.status, 200, "{}", listed.text);
+    assert!(listed.text.contains(stream), "{}", listed.text);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_follower_that_lags_hides_nothing_from_readers() -> Outcome<()> {
     let Clustered {
@@ -196,6 +232,7 @@ async fn a_follower_that_lags_hides_nothing_from_readers() -> Outcome<()> {
             .check()
             .map_err(|wrong| format!("{wrong}\n{}", world.logs()))?;
         assert_eq!(replay.numbered().len(), 3001);
+        check_output(client, session, stream, &replay).await?;
     }
     nats.in_step(EXEC_STREAM).await?;
     Ok(())

@@ -5,6 +5,8 @@
 mod answers;
 #[path = "flow/api.rs"]
 mod api;
+#[path = "flow/as_of.rs"]
+mod as_of;
 #[path = "flow/claude.rs"]
 mod claude;
 #[path = "flow/clients.rs"]
@@ -29,6 +31,8 @@ mod feeds;
 mod kube;
 #[path = "flow/nginx.rs"]
 mod nginx;
+#[path = "flow/output.rs"]
+mod output;
 #[path = "flow/published.rs"]
 mod published;
 #[path = "flow/retention.rs"]

@@ -4,6 +4,7 @@
 //! bytes that have been passed on are in order and unchanged; a fault only withholds.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct Shared {
     mode: watch::Sender<Mode>,
     /// Counts the orders to cut, and says how.
     cuts: watch::Sender<(u64, Cut)>,
+    /// Bytes of answers that were passed on.
+    answered: AtomicU64,
     /// Once these bytes were passed on to the server, answers stop.
     needle: Mutex<Option<Vec<u8>>>,
 }
@@ -72,6 +75,7 @@ impl Proxy {
             target,
             mode: watch::channel(PASSING).0,
             cuts: watch::channel((0, Cut::Close)).0,
+            answered: AtomicU64::new(0),
             needle: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(Arc::clone(&shared), listener));
@@ -86,6 +90,12 @@ impl Proxy {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many bytes of answers were passed on so far.
+    #[must_use]
+    pub fn answered_bytes(&self) -> u64 {
+        self.shared.answered.load(Ordering::Relaxed)
     }
 
     /// Passes everything on, from now on; what was withheld first.
@@ -242,8 +252,11 @@ async fn carry(
         if mode.wait_for(|mode| direction.flows(*mode)).await.is_err() {
             return;
         }
-        if direction == Direction::Request {
-            look_for_needle(shared, &mut passed, &piece[..length]);
+        match direction {
+            Direction::Request => look_for_needle(shared, &mut passed, &piece[..length]),
+            Direction::Answer => {
+                shared.answered.fetch_add(length as u64, Ordering::Relaxed);
+            }
         }
         if to.write_all(&piece[..length]).await.is_err() {
             return;

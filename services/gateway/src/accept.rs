@@ -10,12 +10,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_bus::submit::{SubmitError, Submitted};
+use rdev_contract::as_of::WrittenTo;
 use rdev_contract::event::{Command, CommandSpec};
 use rdev_contract::http::{ExecAccepted, ExecRequest};
 use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
+use rdev_contract::position::StreamSeq;
 use rdev_domain::request::{parse_exec_request, requested_stream};
 use uuid::Uuid;
 
+use crate::as_of::Token;
 use crate::problem::ApiError;
 use crate::request::{AnyJson, By, InSession};
 use crate::routes::stream_url;
@@ -68,9 +71,13 @@ pub(crate) async fn exec(
         by,
     };
     match bus.submit(&exec, &command, at).await {
-        Ok(Submitted::Created(_)) => Ok(accepted(&exec, &command.spec, StatusCode::CREATED)),
+        Ok(Submitted::Created(sequence)) => {
+            let token = token(&gateway, sequence).await;
+            Ok(accepted(&exec, &command.spec, StatusCode::CREATED, token))
+        }
         Ok(Submitted::Exists(known)) if known.value.spec == command.spec => {
-            Ok(accepted(&exec, &command.spec, StatusCode::OK))
+            let token = token(&gateway, known.sequence).await;
+            Ok(accepted(&exec, &command.spec, StatusCode::OK, token))
         }
         Ok(Submitted::Exists(_)) => Err(ApiError::Conflict {
             code: "stream_id_in_use",
@@ -109,7 +116,14 @@ fn stream_of(
     Ok(StreamId::of_idempotency_key(project, session, key))
 }
 
-fn accepted(exec: &ExecId, spec: &CommandSpec, status: StatusCode) -> Response {
+async fn token(gateway: &Gateway, sequence: StreamSeq) -> Token {
+    let Gateway {
+        projection, log, ..
+    } = gateway;
+    projection.token(log, WrittenTo::Execs, sequence).await
+}
+
+fn accepted(exec: &ExecId, spec: &CommandSpec, status: StatusCode, token: Token) -> Response {
     let stream_url = stream_url(exec);
     let body = ExecAccepted {
         id: exec.stream.to_string(),
@@ -118,7 +132,8 @@ fn accepted(exec: &ExecId, spec: &CommandSpec, status: StatusCode) -> Response {
         status: "running".to_owned(),
         stream_url: stream_url.clone(),
     };
-    (status, [(header::LOCATION, stream_url)], Json(body)).into_response()
+    let location = [(header::LOCATION, stream_url)];
+    (status, location, token, Json(body)).into_response()
 }
 
 fn refused(error: SubmitError, exec: ExecId) -> ApiError {

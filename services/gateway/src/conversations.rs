@@ -5,6 +5,7 @@ use axum::extract::State;
 use rdev_contract::http::{ConversationView, MessageView, Page};
 use rdev_readmodel::ReadModel;
 
+use crate::as_of::UpToDate;
 use crate::problem::ApiError;
 use crate::request::{InConversation, InProject, Paging};
 
@@ -13,6 +14,7 @@ pub(crate) async fn list(
     State(read_model): State<ReadModel>,
     InProject(project): InProject,
     Paging(page): Paging,
+    _: UpToDate,
 ) -> Result<Json<Page<ConversationView>>, ApiError> {
     Ok(Json(read_model.conversations(&project, &page).await?))
 }
@@ -21,6 +23,7 @@ pub(crate) async fn list(
 pub(crate) async fn get(
     State(read_model): State<ReadModel>,
     InConversation(project, conversation): InConversation,
+    _: UpToDate,
 ) -> Result<Json<ConversationView>, ApiError> {
     let found = read_model.conversation(&project, conversation).await?;
     found.map(Json).ok_or(ApiError::NotFound("conversation"))
@@ -31,6 +34,7 @@ pub(crate) async fn messages(
     State(read_model): State<ReadModel>,
     InConversation(project, conversation): InConversation,
     Paging(page): Paging,
+    _: UpToDate,
 ) -> Result<Json<Page<MessageView>>, ApiError> {
     let messages = read_model.messages(&project, conversation, &page).await?;
     if messages.items.is_empty()

@@ -13,9 +13,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("Last-Event-ID, Idempotency-Key, Content-Type, Authorization");
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("Location, Retry-After");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Last-Event-ID, Idempotency-Key, Content-Type, Authorization, Range, If-Range, \
+         If-None-Match",
+);
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Location, Retry-After, Rdev-As-Of, Accept-Ranges, Content-Disposition, Content-Range, ETag, \
+     Content-Digest, Repr-Digest",
+);
 /// How long a browser remembers the answer to a preflight; Chromium's own limit is two hours.
 const PREFLIGHT_MAX_AGE_SECONDS: u64 = 2 * 60 * 60;
 const ANY: HeaderValue = HeaderValue::from_static("*");

@@ -16,6 +16,7 @@ use rdev_domain::exec::{ExecState, FoldError, fold};
 use rdev_readmodel::ReadModel;
 use serde::Deserialize;
 
+use crate::as_of::UpToDate;
 use crate::problem::ApiError;
 use crate::request::{InExec, InSession, Options, Paging};
 use crate::state::Gateway;
@@ -28,6 +29,7 @@ pub(crate) async fn list(
     State(gateway): State<Gateway>,
     InSession(project, session): InSession,
     Paging(page): Paging,
+    _: UpToDate,
 ) -> Result<Json<Page<ExecView>>, ApiError> {
     let items = gateway.read_model.execs(&project, session, &page).await?;
     if items.items.is_empty() {
@@ -83,7 +85,7 @@ async fn from_read_model(
         .ok_or(ApiError::NotFound("exec"))
 }
 
-async fn state_of(bus: &Bus, exec: &ExecId) -> Result<Option<ExecState>, ApiError> {
+pub(crate) async fn state_of(bus: &Bus, exec: &ExecId) -> Result<Option<ExecState>, ApiError> {
     let stored = bus.last_of_each_kind(exec).await?;
     let mut messages = Vec::with_capacity(stored.len());
     for Recorded { sequence, value } in &stored {

@@ -1,19 +1,21 @@
 //! The HTTP API of rdev: the only axum.
 //!
 //! Commands come in (`accept`) and go into the log; events come out of the log and go to
-//! readers as server-sent events (`events`); sessions and single execs are folded from the log,
+//! readers as server-sent events (`events`) or as the bytes that were printed (`output`); sessions and single execs are folded from the log,
 //! lists come from the read model. All paths are in `routes`, all errors in `problem`.
 //!
 //! Invariant: a gateway keeps no state that matters. Any replica serves any request, and ending
 //! one loses nothing that a reader cannot resume elsewhere.
 
 mod accept;
+mod as_of;
 mod config;
 mod conversations;
 mod cors;
 mod events;
 mod execs;
 mod health;
+mod output;
 mod problem;
 mod published;
 mod request;

@@ -69,6 +69,20 @@ pub(crate) enum ApiError {
         /// The number of the first one that is left.
         first_available: Option<u64>,
     },
+    /// Retention removed bytes that were asked for.
+    #[error("byte {requested} is no longer kept; {}", left(*.first_available))]
+    OutputExpired {
+        /// The byte that should have come next.
+        requested: u64,
+        /// The first one that is left.
+        first_available: Option<u64>,
+    },
+    /// A range that begins behind the end.
+    #[error("there are {total} bytes: ask for a range that begins before that")]
+    BehindEnd {
+        /// How many there are.
+        total: u64,
+    },
     /// This build does not do it.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -103,6 +117,9 @@ pub(crate) enum ApiError {
     /// PostgreSQL cannot be read right now.
     #[error("lists and conversations are not available: try again")]
     ReadModelUnavailable,
+    /// The read model does not include yet what was asked for.
+    #[error("lists do not include this as_of yet: try again")]
+    NotProjected,
     /// A bug.
     #[error("the gateway failed: this is a bug, and it is in the gateway's log")]
     Internal,
@@ -139,14 +156,16 @@ impl ApiError {
             Self::BodyTooLarge | Self::CommandTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Expired { .. } => StatusCode::GONE,
+            Self::Expired { .. } | Self::OutputExpired { .. } => StatusCode::GONE,
+            Self::BehindEnd { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::LogUnavailable
             | Self::TooManyStreams
             | Self::CommandNotStored { .. }
             | Self::CommandUnknown { .. }
             | Self::OutcomeUnknown
-            | Self::ReadModelUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::ReadModelUnavailable
+            | Self::NotProjected => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -164,11 +183,14 @@ impl ApiError {
             Self::BodyTimeout => "body_timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Expired { .. } => "events_expired",
+            Self::OutputExpired { .. } => "output_expired",
+            Self::BehindEnd { .. } => "range_not_satisfiable",
             Self::Unsupported(_) => "not_supported",
             Self::LogUnavailable => "log_unavailable",
             Self::TooManyStreams => "too_many_streams",
             Self::CommandUnknown { .. } | Self::OutcomeUnknown => "outcome_unknown",
             Self::ReadModelUnavailable => "read_model_unavailable",
+            Self::NotProjected => "not_projected_yet",
             Self::Internal => "internal",
         }
     }
@@ -183,6 +205,7 @@ impl ApiError {
                 | Self::CommandUnknown { .. }
                 | Self::OutcomeUnknown
                 | Self::ReadModelUnavailable
+                | Self::NotProjected
                 | Self::BodyTimeout
         )
     }
@@ -211,12 +234,29 @@ impl ApiError {
             | Self::BodyTimeout
             | Self::UnsupportedMediaType
             | Self::Expired { .. }
+            | Self::OutputExpired { .. }
+            | Self::BehindEnd { .. }
             | Self::Unsupported(_)
             | Self::LogUnavailable
             | Self::TooManyStreams
             | Self::OutcomeUnknown
             | Self::ReadModelUnavailable
+            | Self::NotProjected
             | Self::Internal => None,
+        }
+    }
+
+    const fn first_available(&self) -> Option<u64> {
+        if let Self::Expired {
+            first_available, ..
+        }
+        | Self::OutputExpired {
+            first_available, ..
+        } = self
+        {
+            *first_available
+        } else {
+            None
         }
     }
 
@@ -230,6 +270,7 @@ impl ApiError {
             detail: self.to_string(),
             code: self.code().to_owned(),
             stream_id: self.stream_id(),
+            first_available: self.first_available(),
             outcome_unknown: unavailable.then_some(!self.has_no_side_effects()),
         }
     }
@@ -246,6 +287,11 @@ impl IntoResponse for ApiError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.is_retryable() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        if let Self::BehindEnd { total } = self
+            && let Ok(range) = HeaderValue::try_from(format!("bytes */{total}"))
+        {
+            headers.insert(header::CONTENT_RANGE, range);
         }
         response
     }

@@ -24,6 +24,11 @@ fn every() -> Vec<ApiError> {
             requested: 3,
             first_available: Some(9),
         },
+        ApiError::OutputExpired {
+            requested: 0,
+            first_available: Some(7),
+        },
+        ApiError::BehindEnd { total: 5 },
         ApiError::Unsupported("no"),
         ApiError::LogUnavailable,
         ApiError::TooManyStreams,
@@ -35,6 +40,7 @@ fn every() -> Vec<ApiError> {
         ApiError::CommandUnknown { stream: stream() },
         ApiError::OutcomeUnknown,
         ApiError::ReadModelUnavailable,
+        ApiError::NotProjected,
         ApiError::Internal,
     ]
 }

@@ -13,7 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::problem::ApiError;
 use crate::state::Gateway;
-use crate::{accept, conversations, cors, events, execs, health, published, sessions};
+use crate::{accept, conversations, cors, events, execs, health, output, published, sessions};
 
 /// Names of the path parameters.
 pub(crate) mod parameter {
@@ -41,6 +41,7 @@ const EVENTS: &str = "/projects/{project}/sessions/{session}/events";
 const EXECS: &str = "/projects/{project}/sessions/{session}/execs";
 const EXEC_VIEW: &str = "/projects/{project}/sessions/{session}/execs/{stream}";
 const EXEC_EVENTS: &str = "/projects/{project}/sessions/{session}/execs/{stream}/events";
+const OUTPUT: &str = "/projects/{project}/sessions/{session}/execs/{stream}/output";
 const CONVERSATIONS: &str = "/projects/{project}/conversations";
 const CONVERSATION: &str = "/projects/{project}/conversations/{conversation}";
 const MESSAGES: &str = "/projects/{project}/conversations/{conversation}/messages";
@@ -61,6 +62,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route(EXECS, get(execs::list))
         .route(EXEC_VIEW, get(execs::get))
         .route(EXEC_EVENTS, get(events::exec))
+        .route(OUTPUT, get(output::get))
         .route(CONVERSATIONS, get(conversations::list))
         .route(CONVERSATION, get(conversations::get))
         .route(MESSAGES, get(conversations::messages))

@@ -22,6 +22,7 @@ fn app() -> Router {
     router(Gateway {
         log: Log(None),
         read_model: ReadModel::new(&nowhere),
+        projection: crate::as_of::Projection::default(),
         cors: crate::CorsOrigins::Any,
         limits: rdev_domain::request::RequestLimits::default(),
         heartbeat: Duration::from_secs(15),
@@ -303,6 +304,19 @@ async fn bad_queries_are_refused() {
             "invalid_query",
         ),
         (
+            "/projects/demo/sessions?as_of=yesterday".to_owned(),
+            "invalid_as_of",
+        ),
+        (format!("{SESSION_PATH}/execs?as_of="), "invalid_as_of"),
+        (
+            "/projects/demo/conversations?as_of=exec-01".to_owned(),
+            "invalid_as_of",
+        ),
+        (
+            format!("{SESSION_PATH}/execs/a/output?stream=stdin"),
+            "invalid_query",
+        ),
+        (
             "/projects/demo/sessions?cursor=nonsense".to_owned(),
             "invalid_cursor",
         ),
@@ -323,6 +337,10 @@ async fn what_is_away_is_told_with_a_time_to_try_again() {
     );
     let lists = refused("GET", "/projects/demo/conversations", "").await;
     assert_eq!(lists, (503, "read_model_unavailable".to_owned()));
+    let lists = refused("GET", "/projects/demo/sessions?as_of=session-1", "").await;
+    assert_eq!(lists, (503, "read_model_unavailable".to_owned()));
+    let output = refused("GET", &format!("{SESSION_PATH}/execs/a/output"), "").await;
+    assert_eq!(output, (503, "log_unavailable".to_owned()));
     let strict = format!("{SESSION_PATH}/events?stream_id=a&strict=true");
     assert_eq!(
         refused("GET", &strict, "").await,

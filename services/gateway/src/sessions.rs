@@ -6,16 +6,19 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use rdev_bus::session::SessionError;
+use rdev_contract::as_of::WrittenTo;
 use rdev_contract::envelope::PAYLOAD_VERSION;
 use rdev_contract::event::Requester;
 use rdev_contract::http::{CreateSession, Page, SessionView};
-use rdev_contract::id::{DnsLabel, InvalidId, SessionId};
+use rdev_contract::id::{DnsLabel, InvalidId, ProjectId, SessionId};
+use rdev_contract::position::StreamSeq;
 use rdev_contract::session::{Created, SessionFact, SessionMessage};
-use rdev_domain::session::fold;
+use rdev_domain::session::{SessionState, fold};
 use rdev_readmodel::ReadModel;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::as_of::{Projection, UpToDate};
 use crate::problem::ApiError;
 use crate::request::{By, InProject, InSession, Options, Paging, StrictJson};
 use crate::routes::session_url;
@@ -24,6 +27,7 @@ use crate::state::{Log, now};
 /// `POST /projects/{project}/sessions`.
 pub(crate) async fn create(
     State(log): State<Log>,
+    State(projection): State<Projection>,
     InProject(project): InProject,
     By(by): By,
     StrictJson(request): StrictJson<CreateSession>,
@@ -38,7 +42,8 @@ pub(crate) async fn create(
         fact: SessionFact::Created(created(request, by)?),
     };
     let state = fold(std::slice::from_ref(&message)).map_err(ApiError::internal)?;
-    bus.append_session_once(&message)
+    let sequence = bus
+        .append_session_once(&message)
         .await
         .map_err(|error| match error {
             SessionError::Unavailable(reason) => {
@@ -48,7 +53,8 @@ pub(crate) async fn create(
             SessionError::Exists => ApiError::internal("a new session id is in use"),
         })?;
     let location = [(header::LOCATION, session_url(&project, session))];
-    Ok((StatusCode::CREATED, location, Json(state.view())))
+    let token = projection.token(&log, WrittenTo::Sessions, sequence).await;
+    Ok((StatusCode::CREATED, location, token, Json(state.view())))
 }
 
 fn created(request: CreateSession, by: Requester) -> Result<Created, ApiError> {
@@ -73,6 +79,7 @@ pub(crate) async fn list(
     State(read_model): State<ReadModel>,
     InProject(project): InProject,
     Paging(page): Paging,
+    _: UpToDate,
 ) -> Result<Json<Page<SessionView>>, ApiError> {
     Ok(Json(read_model.sessions(&project, &page).await?))
 }
@@ -96,18 +103,32 @@ pub(crate) struct EndOptions {
 /// ending it once.
 pub(crate) async fn end(
     State(log): State<Log>,
+    State(projection): State<Projection>,
     InSession(project, session): InSession,
     Options(options): Options<EndOptions>,
     By(by): By,
-) -> Result<Json<SessionView>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     if options.cancel {
         return Err(ApiError::Unsupported(
             "running execs cannot be canceled yet: leave cancel out",
         ));
     }
-    let mut state = log.session(&project, session).await?;
-    let Some(fact) = state.end(by, options.cancel) else {
-        return Ok(Json(state.view()));
+    let (state, sequence) = ended(&log, project, session, by, options.cancel).await?;
+    let token = projection.token(&log, WrittenTo::Sessions, sequence).await;
+    Ok((token, Json(state.view())))
+}
+
+/// The session with its end, and the place of its last fact.
+async fn ended(
+    log: &Log,
+    project: ProjectId,
+    session: SessionId,
+    by: Requester,
+    cancel: bool,
+) -> Result<(SessionState, StreamSeq), ApiError> {
+    let (mut state, last) = log.session_at(&project, session).await?;
+    let Some(fact) = state.end(by, cancel) else {
+        return Ok((state, last));
     };
     let message = SessionMessage {
         v: PAYLOAD_VERSION,
@@ -117,12 +138,12 @@ pub(crate) async fn end(
         fact,
     };
     match log.connected()?.append_session_once(&message).await {
-        Ok(_) => {
+        Ok(sequence) => {
             state.apply(&message);
-            Ok(Json(state.view()))
+            Ok((state, sequence))
         }
         // Somebody else ended it at the same moment.
-        Err(SessionError::Exists) => Ok(Json(log.session(&message.project, session).await?.view())),
+        Err(SessionError::Exists) => log.session_at(&message.project, session).await,
         Err(SessionError::Unavailable(reason)) => {
             tracing::warn!(session.id = %session, reason, "session not ended");
             Err(ApiError::OutcomeUnknown)

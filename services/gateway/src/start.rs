@@ -13,6 +13,7 @@ use rdev_runtime::{Shutdown, health, limits};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::as_of::Projection;
 use crate::config::Config;
 use crate::events::{Replays, Tails};
 use crate::routes::router;
@@ -98,6 +99,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
     let gateway = Gateway {
         log: Log(Some(Arc::new(bus))),
         read_model: ReadModel::new(&config.postgres_url),
+        projection: Projection::default(),
         limits: config.limits(),
         heartbeat: config.heartbeat,
         cors: config.cors_origins,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rdev_bus::Bus;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::id::{ProjectId, SessionId};
+use rdev_contract::position::StreamSeq;
 use rdev_contract::session::SessionMessage;
 use rdev_domain::request::RequestLimits;
 use rdev_domain::session::SessionState;
@@ -16,6 +17,7 @@ use rdev_readmodel::ReadModel;
 use rdev_runtime::Shutdown;
 use tokio::sync::Semaphore;
 
+use crate::as_of::Projection;
 use crate::cors::CorsOrigins;
 use crate::events::{Replays, Tails};
 use crate::problem::ApiError;
@@ -27,6 +29,8 @@ pub(crate) struct Gateway {
     pub(crate) log: Log,
     /// Lists and conversations.
     pub(crate) read_model: ReadModel,
+    /// How far those are.
+    pub(crate) projection: Projection,
     /// Who may read answers in a browser.
     pub(crate) cors: CorsOrigins,
     /// What an exec request may ask for.
@@ -62,21 +66,39 @@ impl Log {
         project: &ProjectId,
         session: SessionId,
     ) -> Result<SessionState, ApiError> {
+        let (state, _) = self.session_at(project, session).await?;
+        Ok(state)
+    }
+
+    /// The session, and the place of its last fact.
+    pub(crate) async fn session_at(
+        &self,
+        project: &ProjectId,
+        session: SessionId,
+    ) -> Result<(SessionState, StreamSeq), ApiError> {
         let facts = self.connected()?.session_facts(project, session).await?;
+        let last = facts.last().map_or(StreamSeq(0), |fact| fact.sequence);
         let facts: Vec<SessionMessage> = facts
             .into_iter()
             .map(|Recorded { value, .. }| value)
             .collect();
-        rdev_domain::session::fold(&facts).map_err(|error| match error {
+        let state = rdev_domain::session::fold(&facts).map_err(|error| match error {
             rdev_domain::session::SessionFoldError::NotCreated => ApiError::NotFound("session"),
             rdev_domain::session::SessionFoldError::Mixed => ApiError::internal(error),
-        })
+        })?;
+        Ok((state, last))
     }
 }
 
 impl FromRef<Gateway> for Log {
     fn from_ref(gateway: &Gateway) -> Self {
         gateway.log.clone()
+    }
+}
+
+impl FromRef<Gateway> for Projection {
+    fn from_ref(gateway: &Gateway) -> Self {
+        gateway.projection.clone()
     }
 }
 

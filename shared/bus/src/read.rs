@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use async_nats::header;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{
+    LastRawMessageErrorKind, RawMessageError, RawMessageErrorKind,
+};
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -144,6 +147,26 @@ impl Bus {
         self.direct_get(stream, &request).await
     }
 
+    /// The next message behind `after`, as a replica has it.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the server does not answer.
+    pub async fn next_message(
+        &self,
+        stream: LogStream,
+        filter: &Filter,
+        after: StreamSeq,
+    ) -> Result<Option<Recorded<Stored>>, ReadError> {
+        let request = NextBatch {
+            seq: after.0 + 1,
+            batch: 1,
+            max_bytes: PAGE_BYTES,
+            next_by_subj: filter.as_str(),
+        };
+        let page = self.direct_get(stream, &request).await?;
+        Ok(page.messages.into_iter().next())
+    }
+
     /// The last message of each kind that this exec has, in the order of the log: what was there
     /// at one moment, and nothing that was stored before the call is missing.
     ///
@@ -220,6 +243,26 @@ impl Bus {
         }
     }
 
+    /// The next message behind `after` that matches, as the leader has it.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the leader does not answer.
+    pub async fn next_at_leader(
+        &self,
+        stream: LogStream,
+        filter: &Filter,
+        after: StreamSeq,
+    ) -> Result<Option<Recorded<Stored>>, ReadError> {
+        self.reachable()?;
+        let handle = self
+            .jetstream
+            .get_stream_no_info(stream.name())
+            .await
+            .map_err(ReadError::of)?;
+        let message = handle.get_first_raw_message_by_subject(filter.as_str(), after.0 + 1);
+        found(message.await)
+    }
+
     /// The message with this sequence, as the leader has it.
     ///
     /// # Errors
@@ -234,15 +277,7 @@ impl Bus {
             .get_stream_no_info(stream.name())
             .await
             .map_err(ReadError::of)?;
-        match handle.get_raw_message(sequence.0).await {
-            Ok(message) => recorded(message).map(Some),
-            Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => Ok(None),
-                RawMessageErrorKind::InvalidSubject
-                | RawMessageErrorKind::JetStream(_)
-                | RawMessageErrorKind::Other => Err(ReadError::of(error)),
-            },
-        }
+        found(handle.get_raw_message(sequence.0).await)
     }
 
     /// Which stream this is, and what it holds.
@@ -345,9 +380,21 @@ fn direct_message(message: async_nats::Message) -> Result<Recorded<Stored>, Read
     })
 }
 
-fn recorded(
-    message: async_nats::jetstream::message::StreamMessage,
-) -> Result<Recorded<Stored>, ReadError> {
+fn found(
+    message: Result<StreamMessage, RawMessageError>,
+) -> Result<Option<Recorded<Stored>>, ReadError> {
+    match message {
+        Ok(message) => recorded(message).map(Some),
+        Err(error) => match error.kind() {
+            RawMessageErrorKind::NoMessageFound => Ok(None),
+            RawMessageErrorKind::InvalidSubject
+            | RawMessageErrorKind::JetStream(_)
+            | RawMessageErrorKind::Other => Err(ReadError::of(error)),
+        },
+    }
+}
+
+fn recorded(message: StreamMessage) -> Result<Recorded<Stored>, ReadError> {
     let at = timestamp(message.time.into())?;
     let value = Stored {
         subject: message.subject.to_string(),

@@ -51,7 +51,7 @@ impl fmt::Display for Cursor {
 }
 
 /// Decimal digits as `u64::to_string` writes them: no sign, no blanks, no leading zero.
-fn decimal(text: &str) -> Result<u64, InvalidCursor> {
+pub(crate) fn decimal(text: &str) -> Result<u64, InvalidCursor> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit())
         && (text.len() == 1 || !text.starts_with('0'));
     if !canonical {

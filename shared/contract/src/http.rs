@@ -189,6 +189,9 @@ pub struct Problem {
     /// On a 503 of a POST exec: the stream id to try again with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_id: Option<String>,
+    /// On a 410: the number of the first event, or the first byte, that is left; absent if none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_available: Option<u64>,
     /// On a 503 of a write: whether it may have happened all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome_unknown: Option<bool>,

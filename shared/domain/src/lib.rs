@@ -4,7 +4,7 @@
 //! The files are the stations of a command: [`request`] (is it acceptable), [`session`] (may it
 //! run), [`exec`] (what is to be done with it now), [`invocation`] (what is executed), [`run`]
 //! with [`lines`] (bytes in, numbered events out), [`claude`] and [`fragment`] (what the agent
-//! said), [`conversation`] (what is kept of it).
+//! said), [`conversation`] (what is kept of it), [`output`] (numbered events in, the exact bytes out).
 
 pub mod claude;
 pub mod conversation;
@@ -12,6 +12,7 @@ pub mod exec;
 pub mod fragment;
 pub mod invocation;
 pub mod lines;
+pub mod output;
 pub mod request;
 pub mod run;
 pub mod session;

@@ -30,6 +30,13 @@ impl Default for Replays {
     }
 }
 
+impl Replays {
+    /// The right to read one page, as long as it is held.
+    pub(crate) async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.0.acquire().await.ok()
+    }
+}
+
 /// What follows in the log.
 #[derive(Debug, Default)]
 pub(super) struct LogPage {

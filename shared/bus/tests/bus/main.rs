@@ -9,6 +9,7 @@ mod full;
 mod live;
 mod outage;
 mod queue;
+mod read;
 mod session;
 mod submit;
 mod topology;
