@@ -7,6 +7,8 @@ mod answers;
 mod api;
 #[path = "flow/as_of.rs"]
 mod as_of;
+#[path = "flow/audit.rs"]
+mod audit;
 #[path = "flow/claude.rs"]
 mod claude;
 #[path = "flow/clients.rs"]

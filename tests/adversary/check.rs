@@ -1,9 +1,13 @@
 //! What every log must satisfy.
 
+use std::time::Duration;
+
 use rdev_contract::envelope::{Chain, Message, verify_chain};
 use rdev_contract::event::{Kind, Outcome, OutputStream, Text, event_name};
 use rdev_contract::id::ClaimId;
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
+use rdev_contract::subject::Subject;
+use rdev_domain::audit::{ExecAudit, Held, Retention};
 use rdev_domain::exec::FAILED_CLAIMS_MAX_COUNT;
 
 use crate::Violation;
@@ -31,6 +35,7 @@ pub(crate) fn check(world: &World) -> Result<Seen, Violation> {
     require(!world.is_late || outcome == Outcome::Rejected, || {
         "a command that came too late was started".to_owned()
     })?;
+    audited(log)?;
     if log.messages.iter().all(|stored| !stored.expired) {
         let (sparse, whole) = (log.look()?, state_of(log.messages.iter())?);
         require(sparse == whole, || {
@@ -106,6 +111,38 @@ fn claims(log: &Log) -> Result<u64, Violation> {
         claims += 1;
     }
     Ok(claims)
+}
+
+/// An auditor, who sees only what has not expired, finds nothing wrong; and everything that is
+/// there, unless something has.
+fn audited(log: &Log) -> Result<(), Violation> {
+    let state = log.first_look()?;
+    // The model has no clock: whatever is bulk may have expired, and nothing else.
+    let retention = Retention {
+        now: state.asked_at,
+        output_ttl: Duration::ZERO,
+        facts_ttl: Duration::from_secs(1),
+    };
+    let mut audit = ExecAudit::new(state.exec.clone(), retention);
+    for stored in log.messages.iter().filter(|stored| !stored.expired) {
+        audit.take(Held {
+            sequence: stored.sequence,
+            stored_at: state.asked_at,
+            subject: Subject::exec(&state.exec, stored.kind).as_str().to_owned(),
+            payload: stored.payload.to_vec(),
+        });
+    }
+    let report = audit.finish();
+    require(report.differences.is_empty(), || {
+        format!("an auditor finds {:?}", report.differences)
+    })?;
+    let is_whole = log.messages.iter().all(|stored| !stored.expired);
+    require(!is_whole || report.expired.is_empty(), || {
+        format!("an auditor misses {:?}", report.expired)
+    })?;
+    require(!is_whole || report.chained == report.messages, || {
+        "an auditor cannot follow the chain".to_owned()
+    })
 }
 
 /// The numbers have no gaps, and `to` says exactly what is there. Gives the joined bytes.

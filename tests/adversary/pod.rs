@@ -3,6 +3,7 @@
 use rdev_contract::event::OutputStream;
 use rdev_contract::position::{EventNo, Offsets};
 use rdev_domain::run::{Exit, ProcessEnd};
+use sha2::{Digest, Sha256};
 
 use crate::dice::Dice;
 
@@ -176,8 +177,8 @@ impl Pod {
                 stdout: self.bytes(OutputStream::Stdout).len() as u64,
                 stderr: self.bytes(OutputStream::Stderr).len() as u64,
             },
-            stdout_sha256: String::new(),
-            stderr_sha256: String::new(),
+            stdout_sha256: sha256(&self.bytes(OutputStream::Stdout)),
+            stderr_sha256: sha256(&self.bytes(OutputStream::Stderr)),
             duration_ms: 1,
         }
     }
@@ -210,4 +211,9 @@ impl Pod {
             self.was_wiped = true;
         }
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let sum = Sha256::digest(bytes);
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }

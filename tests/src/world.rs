@@ -222,6 +222,12 @@ impl World {
         self.directory.path().join("pods")
     }
 
+    /// The program that has the services as subcommands.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.options.program
+    }
+
     /// A directory for whatever a test needs.
     #[must_use]
     pub fn directory(&self) -> &Path {

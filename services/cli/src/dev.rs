@@ -204,9 +204,11 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
         .await
         .map_err(not_ready)?;
     let lines = format!(
-        "ready: {base}\n{}\n  NATS, for consumers:    {}\n  logs and data:          {}\n",
+        "ready: {base}\n{}\n  NATS, for consumers:    {}\n  PostgreSQL, for audits: {}\n  \
+         logs and data:          {}\n",
         demo::walk_through(&base, &session),
         settings.nats,
+        settings.postgres,
         settings.data_dir.display(),
     );
     announce(&mut std::io::stdout(), &lines);

@@ -1,6 +1,7 @@
 //! `rdev`: the whole product in one program. `rdev dev` runs everything on one machine; the
 //! services are subcommands, so that it can start them; `rdev shim` is what they start in turn.
 
+mod audit;
 mod demo;
 mod dev;
 mod supervise;
@@ -27,6 +28,8 @@ enum Command {
     Executor(Box<rdev_executor::config::Config>),
     /// Run the service that writes the read model.
     Projector(Service<rdev_projector::Config>),
+    /// Verify the log, and the read model against it.
+    Audit(Box<audit::Options>),
 }
 
 /// A service's settings, and where it logs.
@@ -64,5 +67,6 @@ pub fn main() -> ExitCode {
             let run = |shutdown| rdev_projector::run(config, shutdown);
             service::run("rdev projector", &telemetry, run)
         }
+        Command::Audit(options) => audit::main(&options),
     }
 }

@@ -16,9 +16,9 @@ use crate::store::{LogState, OpenError, Store};
 
 /// Messages of one transaction: enough to make its fixed cost small, few enough for a reader to
 /// see rows soon while a long log is read.
-const BATCH_MESSAGES: usize = 256;
+pub(crate) const BATCH_MESSAGES: usize = 256;
 /// Bytes of the payloads of one transaction: bounds the memory, whatever claude prints.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How often a stream is asked whether it is still the same, and how far it is.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -50,7 +50,7 @@ pub(crate) async fn follow(bus: &Bus, database: &Database, stream: LogStream, sh
     }
 }
 
-fn filters(stream: LogStream) -> Vec<Filter> {
+pub(crate) fn filters(stream: LogStream) -> Vec<Filter> {
     match stream {
         LogStream::Exec => Kind::ALL
             .into_iter()

@@ -10,6 +10,7 @@ mod backoff;
 mod config;
 mod follow;
 pub mod project;
+pub mod replay;
 pub mod store;
 
 #[cfg(test)]

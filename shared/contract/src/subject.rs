@@ -88,6 +88,12 @@ impl Filter {
         Self("rdev.exec.*.*.*.command".to_owned())
     }
 
+    /// All messages of every exec.
+    #[must_use]
+    pub fn execs() -> Self {
+        Self(EXEC_SUBJECTS.to_owned())
+    }
+
     /// All messages of one kind, of every exec.
     #[must_use]
     pub fn kind(kind: Kind) -> Self {

@@ -4,8 +4,10 @@
 //! The files are the stations of a command: [`request`] (is it acceptable), [`session`] (may it
 //! run), [`exec`] (what is to be done with it now), [`invocation`] (what is executed), [`run`]
 //! with [`lines`] (bytes in, numbered events out), [`claude`] and [`fragment`] (what the agent
-//! said), [`conversation`] (what is kept of it), [`output`] (numbered events in, the exact bytes out).
+//! said), [`conversation`] (what is kept of it), [`output`] (numbered events in, the exact bytes
+//! out); [`audit`] says whether a log is what they make.
 
+pub mod audit;
 pub mod claude;
 pub mod conversation;
 pub mod exec;

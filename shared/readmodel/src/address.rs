@@ -75,6 +75,14 @@ impl fmt::Debug for PostgresUrl {
 }
 
 impl PostgresUrl {
+    /// The same database, with the tables of this schema.
+    pub(crate) fn in_schema(&self, schema: &str) -> Self {
+        let mut config = self.0.clone();
+        let options = self.0.get_options().unwrap_or_default();
+        config.options(format!("{options} -c search_path={schema}").trim_start());
+        Self(config)
+    }
+
     /// How a connection of `role` (shown in `pg_stat_activity`) is made. `settings` are server
     /// settings of its session, behind those that the address itself asks for.
     pub(crate) fn config(&self, role: &str, settings: &[(&str, String)]) -> Config {

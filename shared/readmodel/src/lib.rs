@@ -17,6 +17,7 @@ mod pool;
 mod position;
 mod read;
 mod row;
+mod scratch;
 mod sql;
 mod storable;
 mod write;
@@ -36,4 +37,8 @@ pub use page::{
 pub use pool::Database;
 pub use position::{LogIdentity, Place, Position};
 pub use read::ReadModel;
+pub use scratch::{
+    Comparison, DIFFERENCES_MAX_COUNT, Image, LogHorizon, RowDifference, Scratch, ScratchError,
+    Swap, TableCount,
+};
 pub use write::{FragmentPart, Writer, WriterConnection};

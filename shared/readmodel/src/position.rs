@@ -49,7 +49,7 @@ pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn place(row: &tokio_postgres::Row) -> Result<Place, tokio_postgres::Error> {
+pub(crate) fn place(row: &tokio_postgres::Row) -> Result<Place, tokio_postgres::Error> {
     let sequence: i64 = row.try_get("sequence")?;
     Ok(Place {
         log: LogIdentity(row.try_get("log_created_at")?),

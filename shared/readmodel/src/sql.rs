@@ -3,6 +3,8 @@
 //! Shapes are those of the files in `migrations/`. All queries of the gateway take the project as
 //! `$1`.
 
+pub(crate) mod audit;
+
 /// Taken for the length of a migration, by the connection. The number is arbitrary, and ours.
 pub(crate) const MIGRATIONS_LOCK: &str =
     "SELECT pg_advisory_lock(hashtextextended(current_schema() || '/rdev-migrations', 0))";

@@ -1,0 +1,209 @@
+//! `rdev audit`: does the log hold what its writers wrote, and do the tables hold what the log
+//! says. Reads the log; the tables that are in use are only read, but for `--rebuild`.
+//!
+//! It ends with 0 (equal), 1 (different) or 2 (it could not find out), and prints one report, for
+//! people or as JSON.
+
+mod exec;
+mod execs;
+mod report;
+mod tables;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use rdev_bus::{Bus, BusConfig, ConnectError, ReadError};
+use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
+use rdev_projector::replay::ReplayError;
+use rdev_readmodel::{PostgresUrl, ScratchError};
+use rdev_runtime::Shutdown;
+use rdev_runtime::telemetry::{self, LogFormat, TelemetryArgs};
+use serde::Serialize;
+
+use report::Told;
+
+/// Something differs from what it should be.
+const DIFFERENT: u8 = 1;
+/// Nobody knows.
+const UNKNOWN: u8 = 2;
+
+/// Settings of `rdev audit`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// The log. Its TTLs must be those of the services: they tell what may have expired.
+    #[command(flatten)]
+    bus: BusConfig,
+    /// The database of the read model.
+    #[arg(
+        long,
+        env = "RDEV_POSTGRES_URL",
+        value_name = "RDEV_POSTGRES_URL",
+        hide_env_values = true,
+        default_value = "postgres://rdev@127.0.0.1:5432/rdev"
+    )]
+    postgres_url: PostgresUrl,
+    /// Fold the log into new tables and put them in the place of the old ones, at once. The
+    /// services go on meanwhile. Indexes, triggers and views of your own on them are gone.
+    #[arg(long, conflicts_with_all = ["exec", "execs", "project"])]
+    rebuild: bool,
+    /// Verify the messages of all execs of the log, in one pass.
+    #[arg(long, conflicts_with_all = ["exec", "project"])]
+    execs: bool,
+    /// Verify the messages of this exec: PROJECT/SESSION/STREAM. Without it, the tables of the
+    /// read model are compared with the log, row by row.
+    #[arg(long, value_name = "PROJECT/SESSION/STREAM", value_parser = exec_id)]
+    exec: Option<ExecId>,
+    /// The exec's project, in place of --exec.
+    #[arg(long, requires_all = ["session", "stream"], conflicts_with = "exec")]
+    project: Option<ProjectId>,
+    /// The exec's session.
+    #[arg(long, requires = "project")]
+    session: Option<SessionId>,
+    /// The exec's stream id.
+    #[arg(long, requires = "project")]
+    stream: Option<StreamId>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// What is logged, to standard error, as a tracing filter.
+    #[arg(
+        long = "log",
+        env = "RDEV_LOG",
+        value_name = "RDEV_LOG",
+        default_value = "warn,rdev_bus::connect=error"
+    )]
+    filter: String,
+}
+
+impl Options {
+    fn exec(&self) -> Option<ExecId> {
+        let of_parts = || {
+            Some(ExecId {
+                project: self.project.clone()?,
+                session: self.session?,
+                stream: self.stream.clone()?,
+            })
+        };
+        self.exec.clone().or_else(of_parts)
+    }
+}
+
+fn exec_id(text: &str) -> Result<ExecId, String> {
+    let [project, session, stream] = text.split('/').collect::<Vec<_>>()[..] else {
+        return Err("expected PROJECT/SESSION/STREAM".to_owned());
+    };
+    Ok(ExecId {
+        project: project.parse().map_err(|error| format!("{error}"))?,
+        session: session.parse().map_err(|error| format!("{error}"))?,
+        stream: stream.parse().map_err(|error| format!("{error}"))?,
+    })
+}
+
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The log cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The log does not answer.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// The log cannot be folded.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The tables cannot be compared or swapped.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// There is nothing to verify.
+    #[error("the log holds no message of {0}: retention removed them, or there never was one")]
+    Nothing(ExecId),
+    /// It was told to end.
+    #[error("stopped before it was done")]
+    Stopped,
+    /// Logging, signals or the report.
+    #[error("{0}")]
+    Process(String),
+}
+
+/// Audits as the command line says.
+pub(crate) fn main(options: &Options) -> ExitCode {
+    match run(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(DIFFERENT),
+        Err(error) => refuse(&error),
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a process that cannot go on"
+)]
+fn refuse(error: &Failure) -> ExitCode {
+    eprintln!("rdev audit: {error}");
+    ExitCode::from(UNKNOWN)
+}
+
+/// Says whether everything is equal.
+fn run(options: &Options) -> Result<bool, Failure> {
+    let failed = |error: std::io::Error| Failure::Process(error.to_string());
+    telemetry::init(&TelemetryArgs {
+        filter: options.filter.clone(),
+        format: LogFormat::Text,
+    })
+    .map_err(Failure::Process)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::on_signals().map_err(failed)?;
+        tokio::select! {
+            outcome = Box::pin(audit(options)) => outcome,
+            () = shutdown.requested() => Err(Failure::Stopped),
+        }
+    })
+}
+
+async fn audit(options: &Options) -> Result<bool, Failure> {
+    let bus = Bus::connect(options.bus.clone(), "rdev-audit").await?;
+    if let Some(exec) = options.exec() {
+        return told(&exec::audit(&bus, &options.bus, exec).await?, options.json);
+    }
+    if options.execs {
+        return told(&execs::audit(&bus, &options.bus).await?, options.json);
+    }
+    let report = if options.rebuild {
+        tables::rebuild(&bus, &options.bus, &options.postgres_url).await?
+    } else {
+        tables::audit(&bus, &options.bus, &options.postgres_url).await?
+    };
+    told(&report, options.json)
+}
+
+/// Prints the report, and says whether everything is equal.
+fn told<R: Told + Serialize>(report: &R, as_json: bool) -> Result<bool, Failure> {
+    let text = if as_json {
+        serde_json::to_string_pretty(report).map_err(|error| Failure::Process(error.to_string()))?
+    } else {
+        report.text()
+    };
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", text.trim_end())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::Process(format!("the report cannot be written: {error}")))?;
+    Ok(report.is_equal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exec_id;
+
+    #[test]
+    fn an_exec_is_named_by_its_three_ids() {
+        let name = "demo/01930000-0000-7000-8000-000000000001/s-1";
+        assert_eq!(exec_id(name).unwrap().to_string(), name);
+        for wrong in ["demo/s-1", "demo/x/s-1", "a/b/c/d", "../../.."] {
+            assert!(exec_id(wrong).is_err(), "{wrong}");
+        }
+    }
+}
