@@ -64,13 +64,14 @@ const CLI: [&str; 10] = [
     "rdev-runtime",
     "rdev-shim",
 ];
-const TESTS: [&str; 8] = [
+const TESTS: [&str; 9] = [
     "rdev-bus",
     "rdev-cli",
     "rdev-contract",
     "rdev-domain",
     "rdev-embedded",
     "rdev-kube-standin",
+    "rdev-readmodel",
     "rdev-shim",
     "rdev-tests",
 ];
@@ -93,7 +94,13 @@ const OWNERS: [(&str, &[&str]); 17] = [
     ("tokio-tungstenite", &["rdev-executor", "rdev-kube-standin"]),
     (
         "tokio-postgres",
-        &["rdev-readmodel", "rdev-projector", "rdev-tests"],
+        // The bench fills tables with rows by the million.
+        &[
+            "rdev-readmodel",
+            "rdev-projector",
+            "rdev-tests",
+            "rdev-bench",
+        ],
     ),
     ("postgres-types", &["rdev-readmodel", "rdev-projector"]),
     ("deadpool-postgres", &["rdev-readmodel", "rdev-projector"]),

@@ -117,7 +117,40 @@ async fn events_pass_untouched_and_the_conversation_is_kept() -> Outcome<()> {
         "{calls:?}"
     );
     assert_eq!(calls[1], format!("{fixed} --resume {claude_session}"));
+
+    costs(client, &session, &conversation).await
+}
+
+/// After `simple` and its `resume`, which printed the sum of both as its cost.
+async fn costs(client: &Client, session: &str, conversation: &str) -> Outcome<()> {
+    let usage = usage(client, 2).await?;
+    assert_eq!(usage["runs_not_known"], 0, "{usage}");
+    let cost = usage["cost_usd"].as_f64().unwrap_or_default();
+    assert!((cost - 0.099_104).abs() < 1e-9, "{usage}");
+    let held = client
+        .get(&format!("/conversations/{conversation}"))
+        .await?;
+    assert_eq!(held.json()["usage"]["cost_usd"], usage["cost_usd"]);
+    let path = format!("/execs?status=complete&outcome=exited&session={session}&limit=1");
+    let newest = client.get(&path).await?.json();
+    assert_eq!(newest["items"][0]["usage"]["cost_usd"], 0.0496, "{newest}");
+    assert!(newest["next_cursor"].is_string(), "{newest}");
     Ok(())
+}
+
+async fn usage(client: &Client, wanted_runs: u64) -> Outcome<Value> {
+    let read = async {
+        loop {
+            let usage = client.get("/usage").await?.json();
+            if usage["runs"].as_u64() >= Some(wanted_runs) {
+                return Ok(usage);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PROJECTED_WITHIN, read)
+        .await
+        .map_err(|_| "not projected in time")?
 }
 
 #[tokio::test]

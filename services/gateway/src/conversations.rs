@@ -6,6 +6,7 @@ use rdev_contract::http::{ConversationView, MessageView, Page};
 use rdev_readmodel::ReadModel;
 
 use crate::as_of::UpToDate;
+use crate::filter::Wanted;
 use crate::problem::ApiError;
 use crate::request::{InConversation, InProject, Paging};
 
@@ -13,10 +14,13 @@ use crate::request::{InConversation, InProject, Paging};
 pub(crate) async fn list(
     State(read_model): State<ReadModel>,
     InProject(project): InProject,
+    wanted: Wanted,
     Paging(page): Paging,
     _: UpToDate,
 ) -> Result<Json<Page<ConversationView>>, ApiError> {
-    Ok(Json(read_model.conversations(&project, &page).await?))
+    let filter = wanted.conversations()?;
+    let page = read_model.conversations(&project, &filter, &page).await?;
+    Ok(Json(page))
 }
 
 /// `GET /projects/{project}/conversations/{conversation}`.

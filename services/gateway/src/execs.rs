@@ -8,8 +8,8 @@ use axum::extract::State;
 use rdev_bus::Bus;
 use rdev_bus::live::{LogReader, Next, Scope};
 use rdev_contract::envelope::{Message, Recorded};
-use rdev_contract::event::Kind;
-use rdev_contract::http::{ExecView, Page};
+use rdev_contract::event::{Kind, Work};
+use rdev_contract::http::{ExecView, Page, RunUsage};
 use rdev_contract::id::ExecId;
 use rdev_contract::subject::parse_exec;
 use rdev_domain::exec::{ExecState, FoldError, fold};
@@ -17,26 +17,44 @@ use rdev_readmodel::ReadModel;
 use serde::Deserialize;
 
 use crate::as_of::UpToDate;
+use crate::filter::Wanted;
 use crate::problem::ApiError;
-use crate::request::{InExec, InSession, Options, Paging};
+use crate::request::{InExec, InProject, InSession, Options, Paging};
 use crate::state::Gateway;
 
 /// The longest that a request waits for an exec to end: shorter than what proxies cut.
 pub(crate) const WAIT_MAX_SECONDS: u64 = 60;
 
+/// What else is known of an exec does not wait longer for what it cost.
+const USAGE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// `GET …/execs`.
 pub(crate) async fn list(
     State(gateway): State<Gateway>,
     InSession(project, session): InSession,
+    wanted: Wanted,
     Paging(page): Paging,
     _: UpToDate,
 ) -> Result<Json<Page<ExecView>>, ApiError> {
-    let items = gateway.read_model.execs(&project, session, &page).await?;
+    let filter = wanted.execs()?.of_session(session);
+    let items = gateway.read_model.execs(&project, &filter, &page).await?;
     if items.items.is_empty() {
         // Empty, or no such session?
         gateway.log.session(&project, session).await?;
     }
     Ok(Json(items))
+}
+
+/// `GET /projects/{project}/execs`: those of all its sessions.
+pub(crate) async fn of_project(
+    State(read_model): State<ReadModel>,
+    InProject(project): InProject,
+    wanted: Wanted,
+    Paging(page): Paging,
+    _: UpToDate,
+) -> Result<Json<Page<ExecView>>, ApiError> {
+    let filter = wanted.execs()?;
+    Ok(Json(read_model.execs(&project, &filter, &page).await?))
 }
 
 /// How an exec is shown.
@@ -71,7 +89,17 @@ pub(crate) async fn get(
         }
         state = state_of(bus, &exec).await?.unwrap_or(state);
     }
-    view(&state).map(Json)
+    let mut view = view(&state)?;
+    if state.complete.is_some() && matches!(state.command.spec.work, Work::Claude { .. }) {
+        view.usage = usage(&gateway.read_model, &exec).await;
+    }
+    Ok(Json(view))
+}
+
+/// What the run cost, if the read model knows it and can tell it soon: the rest is shown without.
+async fn usage(read_model: &ReadModel, exec: &ExecId) -> Option<RunUsage> {
+    let found = tokio::time::timeout(USAGE_TIMEOUT, read_model.exec(exec)).await;
+    found.ok()?.ok()??.usage
 }
 
 async fn from_read_model(
@@ -141,5 +169,6 @@ fn view(state: &ExecState) -> Result<ExecView, ApiError> {
         created_at: state.asked_at,
         started_at: state.started_at,
         completed_at: state.completed_at,
+        usage: None,
     })
 }

@@ -25,6 +25,9 @@ pub(crate) struct Ready {
     status: &'static str,
     nats: &'static str,
     postgres: &'static str,
+    /// Messages of the log that could not be projected; absent while PostgreSQL is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poisoned: Option<u64>,
 }
 
 /// The process lives.
@@ -35,8 +38,8 @@ pub(crate) async fn alive() -> Json<Alive> {
 /// Whether requests can be served.
 pub(crate) async fn ready(State(gateway): State<Gateway>) -> (StatusCode, Json<Ready>) {
     let connected = gateway.log.connected().is_ok();
-    let check = tokio::time::timeout(CHECK_TIMEOUT, gateway.read_model.check()).await;
-    let readable = matches!(check, Ok(Ok(())));
+    let count = tokio::time::timeout(CHECK_TIMEOUT, gateway.read_model.poison_count()).await;
+    let poisoned = count.ok().and_then(Result::ok);
     let draining = gateway.shutdown.is_requested();
     let (code, status) = match (draining, connected) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
@@ -49,7 +52,8 @@ pub(crate) async fn ready(State(gateway): State<Gateway>) -> (StatusCode, Json<R
         Json(Ready {
             status,
             nats: word(connected),
-            postgres: word(readable),
+            postgres: word(poisoned.is_some()),
+            poisoned,
         }),
     )
 }

@@ -14,6 +14,7 @@ mod conversations;
 mod cors;
 mod events;
 mod execs;
+mod filter;
 mod health;
 mod output;
 mod problem;
@@ -24,6 +25,7 @@ mod serve;
 mod sessions;
 mod start;
 mod state;
+mod usage;
 mod watchdog;
 
 pub use config::{Arguments, Config};

@@ -13,7 +13,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::problem::ApiError;
 use crate::state::Gateway;
-use crate::{accept, conversations, cors, events, execs, health, output, published, sessions};
+use crate::{
+    accept, conversations, cors, events, execs, health, output, published, sessions, usage,
+};
 
 /// Names of the path parameters.
 pub(crate) mod parameter {
@@ -42,6 +44,8 @@ const EXECS: &str = "/projects/{project}/sessions/{session}/execs";
 const EXEC_VIEW: &str = "/projects/{project}/sessions/{session}/execs/{stream}";
 const EXEC_EVENTS: &str = "/projects/{project}/sessions/{session}/execs/{stream}/events";
 const OUTPUT: &str = "/projects/{project}/sessions/{session}/execs/{stream}/output";
+const PROJECT_EXECS: &str = "/projects/{project}/execs";
+const USAGE: &str = "/projects/{project}/usage";
 const CONVERSATIONS: &str = "/projects/{project}/conversations";
 const CONVERSATION: &str = "/projects/{project}/conversations/{conversation}";
 const MESSAGES: &str = "/projects/{project}/conversations/{conversation}/messages";
@@ -63,6 +67,8 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route(EXEC_VIEW, get(execs::get))
         .route(EXEC_EVENTS, get(events::exec))
         .route(OUTPUT, get(output::get))
+        .route(PROJECT_EXECS, get(execs::of_project))
+        .route(USAGE, get(usage::of_project))
         .route(CONVERSATIONS, get(conversations::list))
         .route(CONVERSATION, get(conversations::get))
         .route(MESSAGES, get(conversations::messages))

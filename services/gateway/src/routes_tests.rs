@@ -320,6 +320,31 @@ async fn bad_queries_are_refused() {
             "/projects/demo/sessions?cursor=nonsense".to_owned(),
             "invalid_cursor",
         ),
+        (
+            "/projects/demo/sessions?status=running".to_owned(),
+            "invalid_filter",
+        ),
+        (
+            format!("{SESSION_PATH}/execs?status=queued&outcome=lost"),
+            "invalid_filter",
+        ),
+        (
+            "/projects/demo/execs?outcome=failed".to_owned(),
+            "invalid_filter",
+        ),
+        (
+            "/projects/demo/execs?session=none".to_owned(),
+            "invalid_filter",
+        ),
+        (
+            "/projects/demo/execs?since=2026-11-22".to_owned(),
+            "invalid_filter",
+        ),
+        (
+            "/projects/demo/conversations?since=2026-11-22T00:00:00Z&until=2026-11-22T00:00:00Z"
+                .to_owned(),
+            "invalid_filter",
+        ),
     ] {
         assert_eq!(
             refused("GET", &path, "").await,
@@ -341,6 +366,17 @@ async fn what_is_away_is_told_with_a_time_to_try_again() {
     assert_eq!(lists, (503, "read_model_unavailable".to_owned()));
     let output = refused("GET", &format!("{SESSION_PATH}/execs/a/output"), "").await;
     assert_eq!(output, (503, "log_unavailable".to_owned()));
+    for list in [
+        "sessions?status=active",
+        "execs?status=running",
+        "conversations",
+    ] {
+        assert_eq!(
+            refused("GET", &format!("/projects/demo/{list}"), "").await,
+            (503, "read_model_unavailable".to_owned()),
+            "{list}"
+        );
+    }
     let strict = format!("{SESSION_PATH}/events?stream_id=a&strict=true");
     assert_eq!(
         refused("GET", &strict, "").await,

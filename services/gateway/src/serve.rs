@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -87,10 +88,10 @@ fn start(
     });
     let io = TokioIo::new(Watched::new(stream, STALL_TIMEOUT));
     let connection = builder.serve_connection(io, service).into_owned();
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    // Not an async block: that would hold the connection twice, and there are thousands.
+    tokio::spawn(connections.watch(connection).map(move |ended| {
+        if let Err(error) = ended {
             tracing::debug!(%peer, ?error, "connection broke off");
         }
-    });
+    }));
 }

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::as_of::{Projection, UpToDate};
+use crate::filter::Wanted;
 use crate::problem::ApiError;
 use crate::request::{By, InProject, InSession, Options, Paging, StrictJson};
 use crate::routes::session_url;
@@ -78,10 +79,12 @@ fn created(request: CreateSession, by: Requester) -> Result<Created, ApiError> {
 pub(crate) async fn list(
     State(read_model): State<ReadModel>,
     InProject(project): InProject,
+    wanted: Wanted,
     Paging(page): Paging,
     _: UpToDate,
 ) -> Result<Json<Page<SessionView>>, ApiError> {
-    Ok(Json(read_model.sessions(&project, &page).await?))
+    let filter = wanted.sessions()?;
+    Ok(Json(read_model.sessions(&project, &filter, &page).await?))
 }
 
 /// `GET /projects/{project}/sessions/{session}`.

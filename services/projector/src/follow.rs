@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rdev_bus::follow::Follower;
 use rdev_bus::{Bus, LogStream, ReadError, Stored};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::event::Kind;
+use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::Filter;
 use rdev_readmodel::{Database, LogIdentity, WriteError};
 use rdev_runtime::Shutdown;
 
 use crate::backoff::Backoff;
+use crate::lag::{Board, Progress};
 use crate::store::{LogState, OpenError, Store};
 
 /// Messages of one transaction: enough to make its fixed cost small, few enough for a reader to
@@ -36,10 +39,17 @@ enum Interrupted {
 }
 
 /// Follows until the shutdown, through whatever goes away and comes back.
-pub(crate) async fn follow(bus: &Bus, database: &Database, stream: LogStream, shutdown: &Shutdown) {
+pub(crate) async fn follow(
+    bus: &Bus,
+    database: &Database,
+    stream: LogStream,
+    board: &Board,
+    shutdown: &Shutdown,
+) {
     let mut backoff = Backoff::new();
+    let source = Source { bus, stream, board };
     while !shutdown.is_requested() {
-        let Err(reason) = follow_once(bus, database, stream, shutdown, &mut backoff).await else {
+        let Err(reason) = follow_once(&source, database, shutdown, &mut backoff).await else {
             return;
         };
         tracing::warn!(log.stream = stream.name(), %reason, "projecting is interrupted");
@@ -61,32 +71,55 @@ pub(crate) fn filters(stream: LogStream) -> Vec<Filter> {
     }
 }
 
-async fn state(bus: &Bus, stream: LogStream) -> Result<LogState, ReadError> {
-    let identity = bus.identity(stream).await?;
-    Ok(LogState {
-        created_at: identity.created_at,
-        first: identity.first,
-        last: identity.last,
-    })
+/// What is followed, and where is shown how far.
+struct Source<'a> {
+    bus: &'a Bus,
+    stream: LogStream,
+    board: &'a Board,
+}
+
+impl Source<'_> {
+    async fn state(&self) -> Result<LogState, ReadError> {
+        let identity = self.bus.identity(self.stream).await?;
+        self.show(|progress| progress.saw(identity.last, Timestamp::now()));
+        Ok(LogState {
+            created_at: identity.created_at,
+            first: identity.first,
+            last: identity.last,
+        })
+    }
+
+    async fn follow(&self, after: StreamSeq) -> Result<Follower, ReadError> {
+        let filters = filters(self.stream);
+        self.bus.follow(self.stream, filters, after).await
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Progress)) {
+        self.board.update(self.stream, change);
+    }
 }
 
 /// Returns with the shutdown.
 async fn follow_once(
-    bus: &Bus,
+    source: &Source<'_>,
     database: &Database,
-    stream: LogStream,
     shutdown: &Shutdown,
     backoff: &mut Backoff,
 ) -> Result<(), Interrupted> {
-    let mut store = Store::open(database, stream, state(bus, stream).await?).await?;
-    let mut follower = bus
-        .follow(stream, filters(stream), store.position())
-        .await?;
+    let state = source.state().await?;
+    let mut store = Store::open(database, source.stream, state).await?;
+    let mut follower = source.follow(store.position()).await?;
     tracing::info!(
-        log.stream = stream.name(),
+        log.stream = source.stream.name(),
         position = store.position().0,
+        poisoned = store.poisoned(),
         "projecting"
     );
+    source.show(|progress| {
+        progress.position = store.position();
+        progress.poisoned = store.poisoned();
+        progress.saw(state.last, Timestamp::now());
+    });
     let mut check = tokio::time::interval(CHECK_INTERVAL);
     check.reset();
     let mut idle = false;
@@ -96,14 +129,20 @@ async fn follow_once(
             // A transaction under way is finished first.
             () = shutdown.requested() => return Ok(()),
             _ = check.tick() => {
-                follower = checked(bus, stream, &mut store, follower, idle).await?;
+                follower = checked(source, &mut store, follower, idle).await?;
                 idle = true;
                 continue;
             }
         };
         idle = false;
+        source.show(|progress| progress.received(first.sequence, first.value.at));
         let batch = gather(first, &mut follower);
         store.take(&batch).await?;
+        let newest = batch.last().filter(|_| !follower.is_caught_up());
+        source.show(|progress| {
+            progress.reached(store.position(), newest.map(|message| message.value.at));
+            progress.poisoned = store.poisoned();
+        });
         backoff.reset();
     }
 }
@@ -126,13 +165,12 @@ fn gather(first: Recorded<Stored>, follower: &mut Follower) -> Vec<Recorded<Stor
 /// created anew waits for ever. And where nothing came for a while although the log grew (by
 /// output, which makes no rows), moves the position over it.
 async fn checked(
-    bus: &Bus,
-    stream: LogStream,
+    source: &Source<'_>,
     store: &mut Store,
     follower: Follower,
     idle: bool,
 ) -> Result<Follower, Interrupted> {
-    let now = state(bus, stream).await?;
+    let now = source.state().await?;
     if LogIdentity::created_at(now.created_at) != store.log() || now.last < store.position() {
         return Err(Interrupted::AnotherLog);
     }
@@ -141,11 +179,10 @@ async fn checked(
     }
     // A new consumer knows, at its beginning, whether anything matches behind the position; what
     // the log held a moment before that is then passed over.
-    let fresh = bus
-        .follow(stream, filters(stream), store.position())
-        .await?;
+    let fresh = source.follow(store.position()).await?;
     if fresh.is_caught_up() {
         store.pass_over(now.last).await?;
+        source.show(|progress| progress.reached(store.position(), None));
     }
     Ok(fresh)
 }

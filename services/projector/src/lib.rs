@@ -7,8 +7,10 @@
 //! wherever a projector is killed; PostgreSQL or NATS being away is waited out.
 
 mod backoff;
+mod claude;
 mod config;
 mod follow;
+pub mod lag;
 pub mod project;
 pub mod replay;
 pub mod store;
@@ -19,6 +21,7 @@ mod log;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rdev_bus::{Bus, ConnectError, LogStream};
 use rdev_readmodel::{
     Database, Leadership, MigrateError, PostgresUrl, StandBy, WriteError, migrate,
@@ -28,6 +31,7 @@ use rdev_runtime::health::{self, Readiness};
 
 use crate::backoff::Backoff;
 pub use crate::config::{Arguments, Config};
+use crate::lag::Board;
 
 /// How often a stand-by tries to take over: with the time in which a dead holder is noticed, this
 /// is how long a take-over takes.
@@ -52,7 +56,9 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
-    let readiness = Readiness::new();
+    let board = Board::default();
+    let shown = board.clone();
+    let readiness = Readiness::reporting(move || shown.report(Timestamp::now()));
     let probes = async {
         match config.health.health_listen {
             Some(address) => health::serve(address, readiness.clone()).await,
@@ -60,7 +66,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         }
     };
     tokio::select! {
-        outcome = Box::pin(project(&config, &readiness, &shutdown)) => outcome,
+        outcome = Box::pin(project(&config, &readiness, &board, &shutdown)) => outcome,
         outcome = probes => Ok(outcome?),
     }
 }
@@ -68,6 +74,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
 async fn project(
     config: &Config,
     readiness: &Readiness,
+    board: &Board,
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
     let bus = tokio::select! {
@@ -81,13 +88,15 @@ async fn project(
             () = shutdown.requested() => break,
         };
         tracing::info!("this projector is the active one");
+        board.set_active(true);
         tokio::select! {
-            () = follow_all(&bus, &database, shutdown) => {}
+            () = follow_all(&bus, &database, board, shutdown) => {}
             () = leadership.lost() => {
                 readiness.set(false);
                 tracing::warn!("PostgreSQL is away, and with it the lock: standing by");
             }
         }
+        board.set_active(false);
         leadership.resign().await;
     }
     database.close();
@@ -96,10 +105,10 @@ async fn project(
 }
 
 /// Both streams at once: which of them is further does not matter to the rows.
-async fn follow_all(bus: &Bus, database: &Database, shutdown: &Shutdown) {
+async fn follow_all(bus: &Bus, database: &Database, board: &Board, shutdown: &Shutdown) {
     tokio::join!(
-        follow::follow(bus, database, LogStream::Session, shutdown),
-        follow::follow(bus, database, LogStream::Exec, shutdown),
+        follow::follow(bus, database, LogStream::Session, board, shutdown),
+        follow::follow(bus, database, LogStream::Exec, board, shutdown),
     );
 }
 

@@ -8,17 +8,17 @@ use rdev_bus::LogStream;
 use rdev_contract::envelope::{Message, PAYLOAD_VERSION};
 use rdev_contract::event::{Command, Complete, Kind, RawEvent, Resumed, Started, Work, event_name};
 use rdev_contract::id::{ClaudeSessionId, ExecId};
-use rdev_contract::position::StreamSeq;
+use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::session::{SessionFact, SessionMessage};
 use rdev_contract::subject::{self, Subject};
-use rdev_domain::claude::ClaudeTally;
 use rdev_domain::conversation::{Role, message_id, title};
 use rdev_readmodel::{
-    AssistantMessage, Change, ClaudeResult, Commanded, Completed, ConversationHeld, FragmentAdded,
-    LogIdentity, MessageId, Poisoned, SessionCreated, SessionEnded, SessionLinked, UserMessage,
+    AssistantMessage, Change, Commanded, Completed, ConversationHeld, LogIdentity, MessageId,
+    Poisoned, SessionCreated, SessionEnded, SessionLinked, ToolsHeld, UserMessage,
 };
-use serde_json::Value;
-use serde_json::value::RawValue;
+
+pub use crate::claude::joined;
+use crate::claude::{Source, claude};
 
 /// A message with its place in the log.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,8 @@ pub struct Line {
     pub exec: ExecId,
     /// Index of the last part.
     pub last: u32,
+    /// The event that the line is.
+    pub event: EventNo,
     /// When its message was written.
     pub at: Timestamp,
 }
@@ -194,7 +196,15 @@ fn project_exec(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
             ))])
         }
         Kind::Output => Ok(Vec::new()),
-        Kind::Claude => Ok(claude(entry, &exec, &message.events, at)),
+        Kind::Claude => {
+            let source = Source {
+                log: entry.log,
+                exec: &exec,
+                at,
+            };
+            let first = message.head.first.unwrap_or(EventNo::FIRST);
+            Ok(claude(&source, first, &message.events))
+        }
         Kind::Complete => completed(entry, exec, &message.events, at),
     }
 }
@@ -234,82 +244,6 @@ fn started(entry: &Entry<'_>, exec: ExecId, started: Started, at: Timestamp) -> 
     }))
 }
 
-/// Of a batch of claude events only its last result matters, and the parts of lines too long for
-/// one message: a result may be one of those.
-fn claude(entry: &Entry<'_>, exec: &ExecId, events: &[RawEvent<'_>], at: Timestamp) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut tally = ClaudeTally::default();
-    for event in events {
-        let Some(fragment) = event
-            .fragment
-            .as_ref()
-            .filter(|_| event.name == event_name::CLAUDE_EVENT)
-        else {
-            tally.observe_events(std::slice::from_ref(event));
-            continue;
-        };
-        steps.push(Step::Change(Change::FragmentAdded(FragmentAdded {
-            exec: exec.clone(),
-            part: fragment.index,
-            content: fragment.text.as_bytes().to_vec(),
-        })));
-        if fragment.last {
-            steps.extend(result_of(&tally, entry.log, exec, at).map(Step::Change));
-            tally = ClaudeTally::default();
-            steps.push(Step::Join(Line {
-                exec: exec.clone(),
-                last: fragment.index,
-                at,
-            }));
-        }
-    }
-    steps.extend(result_of(&tally, entry.log, exec, at).map(Step::Change));
-    steps
-}
-
-/// What a claude line that was joined from its parts changes.
-#[must_use]
-pub fn joined(log: LogIdentity, line: &Line, data: &str) -> Option<Change> {
-    let mut tally = ClaudeTally::default();
-    if let Some(text) = rdev_contract::event::ClaudeLine::of_data(data) {
-        tally.observe(text.text());
-    }
-    result_of(&tally, log, &line.exec, line.at)
-}
-
-fn result_of(
-    tally: &ClaudeTally,
-    log: LogIdentity,
-    exec: &ExecId,
-    at: Timestamp,
-) -> Option<Change> {
-    let result = tally.result()?;
-    let value = |raw: &Option<Box<RawValue>>| -> Option<Value> {
-        raw.as_ref()
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-    };
-    Some(Change::ClaudeResult(Box::new(ClaudeResult {
-        exec: exec.clone(),
-        log,
-        text: result.text.clone(),
-        subtype: result.subtype.clone(),
-        is_error: result.is_error,
-        total_cost_usd: result.total_cost_usd.as_deref().and_then(amount),
-        usage: value(&result.usage),
-        model_usage: value(&result.model_usage),
-        at,
-    })))
-}
-
-/// The digits of a number, as they were printed. What is no finite number is not an amount.
-fn amount(raw: &RawValue) -> Option<String> {
-    let number: serde_json::Number = serde_json::from_str(raw.get()).ok()?;
-    number
-        .as_f64()
-        .filter(|value| value.is_finite())
-        .map(|_| raw.get().to_owned())
-}
-
 fn completed(
     entry: &Entry<'_>,
     exec: ExecId,
@@ -336,9 +270,9 @@ fn completed(
     Ok(steps)
 }
 
-/// The turn that an exec adds to its session's conversation. Prompt and result are in the exec's
-/// row by now, so the statements take them from there.
-fn turn(exec: ExecId, claude_session: ClaudeSessionId, at: Timestamp) -> [Change; 3] {
+/// The turn that an exec adds to its session's conversation. Prompt, result and tools are in their
+/// rows by now, so the statements take them from there.
+fn turn(exec: ExecId, claude_session: ClaudeSessionId, at: Timestamp) -> [Change; 4] {
     let conversation = exec.session.conversation();
     [
         Change::ConversationHeld(ConversationHeld {
@@ -350,6 +284,10 @@ fn turn(exec: ExecId, claude_session: ClaudeSessionId, at: Timestamp) -> [Change
         }),
         Change::UserMessage(UserMessage {
             id: MessageId(message_id(&exec, Role::User)),
+            exec: exec.clone(),
+            conversation,
+        }),
+        Change::ToolsHeld(ToolsHeld {
             exec: exec.clone(),
             conversation,
         }),

@@ -81,7 +81,7 @@ fn the_last_result_of_a_batch_counts() {
         &[r#"{"type":"assistant"}"#, &lines[0], &lines[1]],
     );
     let found = changes(LogStream::Exec, &log);
-    let [Change::ClaudeResult(result)] = found.as_slice() else {
+    let [Change::ClaudeResult(result), Change::RunCounted(_)] = found.as_slice() else {
         panic!("{found:?}");
     };
     assert_eq!(result.text.as_deref(), Some("second"));
@@ -90,6 +90,47 @@ fn the_last_result_of_a_batch_counts() {
         result.usage,
         Some(json!({"input_tokens": 3, "note": "a\0b"}))
     );
+}
+
+#[test]
+fn tools_stand_where_their_events_do() {
+    let exec = log::exec(1, "s");
+    let tool = |id: &str| {
+        format!(
+            r#"{{"type":"assistant","message":{{"content":[{{"type":"tool_use","id":"{id}","input":{{}}}},{{"type":"tool_use","id":"{id}+","input":{{}}}}]}}}}"#
+        )
+    };
+    let mut log = Log::new();
+    log.claude_lines(&exec, &[r#"{"type":"assistant"}"#, &tool("a")]);
+    log.claude_parts(&exec, &tool("b"), 30);
+    log.claude_lines(&exec, &[&tool("c")]);
+    let mut found = Vec::new();
+    for step in steps(LogStream::Exec, &log) {
+        match step {
+            Step::Change(Change::ToolAdded(added)) => found.push((added.tool_use_id, added.step)),
+            Step::Join(line) => {
+                let data = format!(r#"{{"event":{}}}"#, tool("b"));
+                for change in joined(life(), &line, &data) {
+                    let Change::ToolAdded(added) = change else {
+                        panic!("{change:?}");
+                    };
+                    found.push((added.tool_use_id, added.step));
+                }
+            }
+            Step::Change(Change::FragmentAdded(_)) => {}
+            other @ Step::Change(_) => panic!("{other:?}"),
+        }
+    }
+    let at = |event: u64, block: u64| event * 65_536 + block;
+    let expected = [
+        ("a", at(2, 0)),
+        ("a+", at(2, 1)),
+        ("b", at(3, 0)),
+        ("b+", at(3, 1)),
+        ("c", at(4, 0)),
+        ("c+", at(4, 1)),
+    ];
+    assert_eq!(found, expected.map(|(id, step)| (id.to_owned(), step)));
 }
 
 #[test]
@@ -108,7 +149,7 @@ fn what_is_no_amount_is_left_out() {
         let mut log = Log::new();
         log.claude_lines(&log::exec(1, "s"), &[&log::result_line("text", cost)]);
         let found = changes(LogStream::Exec, &log);
-        let [Change::ClaudeResult(result)] = found.as_slice() else {
+        let [Change::ClaudeResult(result), Change::RunCounted(_)] = found.as_slice() else {
             panic!("{cost}: {found:?}");
         };
         assert_eq!(result.total_cost_usd, None, "{cost}");
@@ -134,12 +175,12 @@ fn parts_are_kept_and_joined_behind_the_last() {
     assert_eq!(line.exec, exec);
     let data = format!(r#"{{"event":{}}}"#, log::result_line("long", "1"));
     assert!(matches!(
-        joined(life(), line, &data),
-        Some(Change::ClaudeResult(_))
+        joined(life(), line, &data).as_slice(),
+        [Change::ClaudeResult(_), Change::RunCounted(_)]
     ));
     assert_eq!(
         joined(life(), line, r#"{"event":{"type":"assistant"}}"#),
-        None
+        []
     );
 }
 
@@ -165,6 +206,7 @@ fn an_end_with_a_claude_session_is_a_turn() {
         Change::Completed(_),
         Change::ConversationHeld(held),
         Change::UserMessage(user),
+        Change::ToolsHeld(_),
         Change::AssistantMessage(assistant),
     ] = found.as_slice()
     else {

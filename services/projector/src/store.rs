@@ -21,6 +21,7 @@ pub struct Store {
     database: Database,
     stream: LogStream,
     place: Place,
+    poisoned: u64,
 }
 
 /// How the log continues what the tables hold.
@@ -87,6 +88,7 @@ impl Store {
             database: database.clone(),
             stream,
             place,
+            poisoned: database.poison_count(Some(stream.name())).await?,
         })
     }
 
@@ -94,6 +96,12 @@ impl Store {
     #[must_use]
     pub const fn position(&self) -> StreamSeq {
         self.place.sequence
+    }
+
+    /// How many messages of the stream could not be projected, ever.
+    #[must_use]
+    pub const fn poisoned(&self) -> u64 {
+        self.poisoned
     }
 
     /// Which life of the stream this is.
@@ -184,6 +192,7 @@ impl Store {
         self.place = to;
         for change in &changes {
             if let Change::Poisoned(poisoned) = change {
+                self.poisoned += 1;
                 tell_of_poison(poisoned);
             }
         }
@@ -219,7 +228,7 @@ async fn join(
     writer: &Writer<'_>,
     entry: &Entry<'_>,
     line: &Line,
-) -> Result<Option<Change>, WriteError> {
+) -> Result<Vec<Change>, WriteError> {
     let mut joiner = FragmentJoiner::default();
     // A line that was begun anew may have had more parts before.
     let parts = writer.take_fragments(&line.exec).await?;
@@ -233,10 +242,10 @@ async fn join(
         match joiner.push(&fragment) {
             Ok(None) => {}
             Ok(Some(data)) => return Ok(project::joined(entry.log, line, &data)),
-            Err(reason) => return Ok(Some(project::poison(entry, &reason.to_string()))),
+            Err(reason) => return Ok(vec![project::poison(entry, &reason.to_string())]),
         }
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 fn warn_of_another_log(stream: LogStream, found: Place, state: LogState) {

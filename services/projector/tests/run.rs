@@ -6,6 +6,7 @@
 mod database;
 mod log;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
@@ -22,11 +23,13 @@ use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::session::SessionMessage;
 use rdev_contract::subject::{EXEC_STREAM, SESSION_STREAM};
-use rdev_embedded::{NatsOptions, NatsServer};
+use rdev_embedded::{NatsOptions, NatsServer, draw_port};
 use rdev_projector::{Arguments, Config, RunError, run};
-use rdev_readmodel::{PageRequest, ReadModel};
+use rdev_readmodel::{ExecFilter, PageRequest, ReadModel, SessionFilter};
 use rdev_runtime::Shutdown;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// Longer than any take-over or reconnect; only a failing test waits so long.
@@ -207,7 +210,7 @@ async fn rows_follow_the_log() {
     assert_eq!(
         world
             .model
-            .sessions(&project(), &first)
+            .sessions(&project(), &SessionFilter::default(), &first)
             .await
             .unwrap()
             .items
@@ -250,6 +253,49 @@ async fn a_projection_that_is_caught_up_is_past_output_too() {
     world.stop().await;
 }
 
+/// What the probe says behind its first line.
+async fn probe(address: SocketAddr) -> String {
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return String::new();
+    };
+    let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn probed(address: SocketAddr, found: impl Fn(&str) -> bool) {
+    let probes = async {
+        while !found(&probe(address).await) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, probes).await;
+    assert!(waited.is_ok(), "{}", probe(address).await);
+}
+
+#[tokio::test]
+async fn a_probe_tells_the_lag_of_the_active_one() {
+    let mut world = World::start().await;
+    let mut config = config(&world.nats, &world.database);
+    let address = SocketAddr::from(([127, 0, 0, 1], draw_port().unwrap()));
+    config.health.health_listen = Some(address);
+    let projector = Projector::start(config);
+    let command = world.submit(&exec(1, "a"), log::shell("true")).await;
+    let reached = format!("RDEV_EXEC position={command} last={command} lag_messages=0");
+    probed(address, |answer| answer.contains(&reached)).await;
+    assert!(probe(address).await.contains("poisoned=0"));
+
+    // A projector without its database is not the active one any more, and says so.
+    world.database.server.kill().await;
+    probed(address, |answer| answer.contains("standing by")).await;
+    world.database.server.restart().await.unwrap();
+    probed(address, |answer| answer.contains(&reached)).await;
+    projector.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_stand_by_takes_over() {
     let world = World::start().await;
@@ -263,7 +309,11 @@ async fn a_stand_by_takes_over() {
     world.projected(EXEC_STREAM, command).await;
     let rows = world
         .model
-        .execs(&project(), session(1), &PageRequest::default())
+        .execs(
+            &project(),
+            &ExecFilter::default().of_session(session(1)),
+            &PageRequest::default(),
+        )
         .await
         .unwrap();
     assert_eq!(rows.items.len(), 2);
@@ -300,7 +350,11 @@ async fn servers_that_are_away_are_waited_for() {
     world.projected(EXEC_STREAM, after).await;
     let rows = world
         .model
-        .execs(&project(), session(1), &PageRequest::default())
+        .execs(
+            &project(),
+            &ExecFilter::default().of_session(session(1)),
+            &PageRequest::default(),
+        )
         .await
         .unwrap();
     assert_eq!(rows.items.len(), 3);

@@ -127,6 +127,68 @@ pub struct ExecView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+    /// What it cost, for `claude`, once the CLI and the read model have told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<RunUsage>,
+}
+
+/// What one run of claude cost. Null where it is not known for certain: some versions of the CLI
+/// print sums over all runs of the claude session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunUsage {
+    /// US dollars, of this run alone.
+    pub cost_usd: Option<f64>,
+    /// Tokens read and in no cache, of this run alone, as the three below.
+    pub input_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: Option<u64>,
+    /// Tokens put into the cache.
+    pub cache_write_tokens: Option<u64>,
+    /// As the CLI printed it.
+    pub total_cost_usd: Option<f64>,
+    /// The version of the CLI.
+    pub cli_version: Option<String>,
+    /// `usage` as the CLI printed it; of one exec, not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Value>,
+    /// `modelUsage` as the CLI printed it; of one exec, not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_usage: Option<Value>,
+}
+
+/// What several runs of claude cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UsageTotals {
+    /// Runs that have ended.
+    pub runs: u64,
+    /// Of these, runs whose own cost is not known: they are in no sum.
+    pub runs_not_known: u64,
+    /// US dollars.
+    pub cost_usd: f64,
+    /// Tokens read and in no cache.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: u64,
+    /// Tokens put into the cache.
+    pub cache_write_tokens: u64,
+}
+
+/// `GET /projects/{id}/usage`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectUsage {
+    /// The tenant.
+    pub project_id: String,
+    /// Of execs that were asked for from this time on.
+    pub since: Option<Timestamp>,
+    /// Of execs that were asked for before this time.
+    pub until: Option<Timestamp>,
+    /// The sums.
+    #[serde(flatten)]
+    pub totals: UsageTotals,
 }
 
 /// A conversation.
@@ -146,6 +208,9 @@ pub struct ConversationView {
     pub created_at: Timestamp,
     /// When its last message was written.
     pub updated_at: Timestamp,
+    /// What it cost so far; of one conversation, not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageTotals>,
 }
 
 /// A message of a conversation.
@@ -153,10 +218,25 @@ pub struct ConversationView {
 pub struct MessageView {
     /// Its id.
     pub id: String,
-    /// `user` or `assistant`.
+    /// `user`, `tool_use`, `tool_result` or `assistant`.
     pub role: String,
-    /// The text.
+    /// The text; of `tool_use`, the input as JSON.
     pub content: String,
+    /// What a `tool_use` and its `tool_result` have in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_use_id: Option<String>,
+    /// The tool that is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_name: Option<String>,
+    /// The `tool_use` that runs the agent which this is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_tool_use_id: Option<String>,
+    /// Whether the tool failed, where a `tool_result` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_error: Option<bool>,
+    /// Whether the content is only the beginning: the events have all of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truncated: bool,
     /// The exec it belongs to.
     pub stream_id: String,
     /// When it was written.
@@ -195,4 +275,12 @@ pub struct Problem {
     /// On a 503 of a write: whether it may have happened all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome_unknown: Option<bool>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde gives a reference to what it asks about"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }

@@ -26,6 +26,7 @@ pub const FAILURE_MAX_BYTES: usize = 1000;
 pub struct ClaudeTally {
     initialised: bool,
     session_id: Option<ClaudeSessionId>,
+    version: Option<String>,
     result: Option<ClaudeResult>,
     joiner: FragmentJoiner,
 }
@@ -48,13 +49,17 @@ pub struct ClaudeResult {
     pub usage: Option<Box<RawValue>>,
     /// `modelUsage`.
     pub model_usage: Option<Box<RawValue>>,
+    /// `model_usage_since_last_result`: undocumented, newer versions have it.
+    pub usage_since_last: Option<Box<RawValue>>,
+    /// `result_index`: 0 for the first result of the process.
+    pub index: Option<Box<RawValue>>,
     /// `num_turns`.
     pub num_turns: Option<Box<RawValue>>,
     /// `duration_ms`.
     pub duration_ms: Option<Box<RawValue>>,
 }
 
-type Fields<'a> = BTreeMap<LossyText, &'a RawValue>;
+pub(crate) type Fields<'a> = BTreeMap<LossyText, &'a RawValue>;
 
 impl ClaudeTally {
     /// Takes in one line of the CLI's standard output. What is no JSON object is passed over.
@@ -66,6 +71,7 @@ impl ClaudeTally {
         let subtype = text_field(&fields, "subtype").unwrap_or_default();
         if kind == "system" && subtype == "init" {
             self.initialised = true;
+            self.version = text_field(&fields, "claude_code_version");
         }
         if self.initialised
             && let Some(id) = session_id(&fields)
@@ -105,6 +111,12 @@ impl ClaudeTally {
     #[must_use]
     pub const fn session_id(&self) -> Option<ClaudeSessionId> {
         self.session_id
+    }
+
+    /// The version of the CLI, as its `init` tells it.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     /// The last result.
@@ -159,18 +171,24 @@ impl ClaudeResult {
             total_cost_usd: raw("total_cost_usd"),
             usage: raw("usage"),
             model_usage: raw("modelUsage"),
+            usage_since_last: raw("model_usage_since_last_result"),
+            index: raw("result_index"),
             num_turns: raw("num_turns"),
             duration_ms: raw("duration_ms"),
         }
     }
 }
 
-fn field<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
+pub(crate) fn field<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
     fields.get(name).copied()
 }
 
-fn text_field(fields: &Fields<'_>, name: &str) -> Option<String> {
-    let value = field(fields, name)?;
+pub(crate) fn text_field(fields: &Fields<'_>, name: &str) -> Option<String> {
+    text_of(field(fields, name)?)
+}
+
+/// The text, if it is one.
+pub(crate) fn text_of(value: &RawValue) -> Option<String> {
     serde_json::from_str::<LossyText>(value.get())
         .ok()
         .map(|text| text.0)
@@ -192,7 +210,7 @@ pub(crate) fn bounded(mut text: String) -> String {
 /// A JSON string in which half a surrogate pair becomes replacement characters: programs in
 /// JavaScript print such halves, and one must not make the whole line unreadable.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct LossyText(String);
+pub(crate) struct LossyText(String);
 
 impl std::borrow::Borrow<str> for LossyText {
     fn borrow(&self) -> &str {

@@ -5,7 +5,11 @@
 //! also when it was restored under other sequences.
 
 use rdev_contract::id::{ExecId, SessionId};
+use rdev_contract::position::EventNo;
 use uuid::Uuid;
+
+/// Blocks have numbers of 16 bits.
+const STEPS_PER_EVENT: u64 = 1 << 16;
 
 /// Who wrote a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,19 @@ pub fn title(session: SessionId) -> String {
 #[must_use]
 pub fn message_id(exec: &ExecId, role: Role) -> Uuid {
     let name = format!("message/{}/{}/{}", exec.project, exec.stream, role.name());
+    Uuid::new_v5(&exec.session.uuid(), name.as_bytes())
+}
+
+/// Where a tool message stands in its exec: the number of the event that holds it, then its block.
+#[must_use]
+pub fn step(event: EventNo, block: u16) -> u64 {
+    event.0.saturating_mul(STEPS_PER_EVENT) + u64::from(block)
+}
+
+/// The id of the tool message at this step of an exec.
+#[must_use]
+pub fn tool_message_id(exec: &ExecId, step: u64) -> Uuid {
+    let name = format!("message/{}/{}/{step}", exec.project, exec.stream);
     Uuid::new_v5(&exec.session.uuid(), name.as_bytes())
 }
 

@@ -4,8 +4,8 @@
 //! The files are the stations of a command: [`request`] (is it acceptable), [`session`] (may it
 //! run), [`exec`] (what is to be done with it now), [`invocation`] (what is executed), [`run`]
 //! with [`lines`] (bytes in, numbered events out), [`claude`] and [`fragment`] (what the agent
-//! said), [`conversation`] (what is kept of it), [`output`] (numbered events in, the exact bytes
-//! out); [`audit`] says whether a log is what they make.
+//! said), [`conversation`], [`tools`] and [`usage`] (what is kept of it), [`output`] (numbered
+//! events in, the exact bytes out); [`audit`] says whether a log is what they make.
 
 pub mod audit;
 pub mod claude;
@@ -18,3 +18,5 @@ pub mod output;
 pub mod request;
 pub mod run;
 pub mod session;
+pub mod tools;
+pub mod usage;

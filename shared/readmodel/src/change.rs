@@ -30,8 +30,14 @@ pub enum Change {
     Started(Box<Started>),
     /// An exec was taken over.
     Resumed(Resumed),
+    /// The Claude CLI told who it is.
+    ClaudeBegun(ClaudeBegun),
     /// The Claude CLI told how its run went.
     ClaudeResult(Box<ClaudeResult>),
+    /// What a run took, as far as the CLI told it. Behind its [`Self::ClaudeResult`].
+    RunCounted(RunCounted),
+    /// Claude used a tool, or a tool answered.
+    ToolAdded(Box<ToolAdded>),
     /// A part of a claude line is here.
     FragmentAdded(FragmentAdded),
     /// An exec ended.
@@ -42,6 +48,8 @@ pub enum Change {
     UserMessage(UserMessage),
     /// An exec's result is a message. Behind its [`Self::Completed`].
     AssistantMessage(AssistantMessage),
+    /// What an exec's tools said belongs to a conversation. Behind its [`Self::Completed`].
+    ToolsHeld(ToolsHeld),
     /// A message could not be read.
     Poisoned(Box<Poisoned>),
 }
@@ -154,6 +162,83 @@ pub struct Resumed {
     pub executor: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// See [`Change::ClaudeBegun`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaudeBegun {
+    /// The exec.
+    pub exec: ExecId,
+    /// The life of the stream.
+    pub log: LogIdentity,
+    /// Version of the CLI.
+    pub version: String,
+    /// Whether this version counts each process alone, if that is known.
+    pub counts_alone: Option<bool>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Tokens of all models.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenCounts {
+    /// Read, and in no cache.
+    pub input: u64,
+    /// Written.
+    pub output: u64,
+    /// Read from the cache.
+    pub cache_read: u64,
+    /// Read, and put into the cache.
+    pub cache_write: u64,
+}
+
+/// See [`Change::RunCounted`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunCounted {
+    /// The exec.
+    pub exec: ExecId,
+    /// As far as the CLI counts: of this process, or of the claude session.
+    pub total: Option<TokenCounts>,
+    /// Of this process alone, where its first result says it.
+    pub alone: Option<TokenCounts>,
+    /// The digits of what `alone` cost.
+    pub alone_cost_usd: Option<String>,
+}
+
+/// See [`Change::ToolAdded`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolAdded {
+    /// The exec.
+    pub exec: ExecId,
+    /// Where in the exec it stands.
+    pub step: u64,
+    /// The message.
+    pub id: MessageId,
+    /// `tool_use` or `tool_result`.
+    pub role: &'static str,
+    /// What use and answer have in common.
+    pub tool_use_id: String,
+    /// The tool.
+    pub tool_name: Option<String>,
+    /// The use of the tool that runs the agent which this is of.
+    pub parent_tool_use_id: Option<String>,
+    /// Whether the answer is an error.
+    pub is_error: Option<bool>,
+    /// Input or answer.
+    pub content: String,
+    /// The content is only the beginning.
+    pub truncated: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::ToolsHeld`]. Its time is that of the command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolsHeld {
+    /// The exec.
+    pub exec: ExecId,
+    /// The conversation.
+    pub conversation: ConversationId,
 }
 
 /// See [`Change::ClaudeResult`]. All as the CLI printed it.

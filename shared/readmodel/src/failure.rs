@@ -57,7 +57,12 @@ fn class(error: &tokio_postgres::Error) -> Class {
             Class::Unavailable
         };
     };
-    let missing_tables = [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME];
+    // Tables that a newer projector is about to migrate lack columns.
+    let missing_tables = [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::INVALID_SCHEMA_NAME,
+    ];
     let read_only = SqlState::READ_ONLY_SQL_TRANSACTION;
     if missing_tables.contains(code) || *code == read_only {
         return Class::Unavailable;

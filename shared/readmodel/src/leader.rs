@@ -83,6 +83,9 @@ impl Leadership {
 
     /// Gives the lock up; it is free when this returns, unless the server is away.
     pub async fn resign(self) {
+        // Not by closing alone: the server ends a connection when it comes to it.
+        let unlocked = self.client.execute(sql::LEADER_UNLOCK, &[]);
+        let _ = tokio::time::timeout(PING_INTERVAL, unlocked).await;
         drop(self.client);
         let _ = tokio::time::timeout(PING_INTERVAL, self.connection).await;
     }

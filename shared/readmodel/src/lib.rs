@@ -10,9 +10,11 @@
 mod address;
 mod change;
 mod failure;
+mod filter;
 mod leader;
 mod migrate;
 mod page;
+mod poison;
 mod pool;
 mod position;
 mod read;
@@ -24,16 +26,21 @@ mod write;
 
 pub use address::{InvalidPostgresUrl, PostgresUrl};
 pub use change::{
-    AssistantMessage, Change, ClaudeResult, Commanded, Completed, ConversationHeld, FragmentAdded,
-    MessageId, Poisoned, Resumed, SessionCreated, SessionEnded, SessionLinked, Started,
-    UserMessage,
+    AssistantMessage, Change, ClaudeBegun, ClaudeResult, Commanded, Completed, ConversationHeld,
+    FragmentAdded, MessageId, Poisoned, Resumed, RunCounted, SessionCreated, SessionEnded,
+    SessionLinked, Started, TokenCounts, ToolAdded, ToolsHeld, UserMessage,
 };
 pub use failure::{ReadError, WriteError};
+pub use filter::{
+    ConversationFilter, ExecFilter, ExecStatus, InvalidFilter, SessionFilter, SessionStatus,
+    TimeRange, parse_outcome,
+};
 pub use leader::{Leadership, StandBy};
 pub use migrate::{MigrateError, migrate};
 pub use page::{
     InvalidCursor, InvalidLimit, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PageLimit, PageRequest,
 };
+pub use poison::PoisonedAt;
 pub use pool::Database;
 pub use position::{LogIdentity, Place, Position};
 pub use read::ReadModel;

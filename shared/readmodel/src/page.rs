@@ -10,14 +10,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use rdev_contract::id::StreamId;
+use rdev_contract::id::{SessionId, StreamId};
+
+use crate::filter::TimeRange;
 
 /// Items of a page where the client does not say.
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
 /// The most items of one page: bounds what a request holds in memory.
 pub const PAGE_ITEMS_MAX: u32 = 200;
-/// The longest key is a time, a stream id and an ordinal; longer input is refused unread.
-const CURSOR_MAX_BYTES: usize = 160;
+/// The longest key is a time, a session and a stream id; longer input is refused unread.
+const CURSOR_MAX_BYTES: usize = 170;
 
 /// The cursor was not made by this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +88,7 @@ pub(crate) trait Key: Sized {
         URL_SAFE_NO_PAD.encode(text)
     }
 
+    /// Where the page begins: behind the cursor, or at the list's beginning.
     fn of_request(request: &PageRequest) -> Result<Self, InvalidCursor> {
         let Some(cursor) = &request.cursor else {
             return Ok(Self::first());
@@ -109,9 +112,9 @@ pub(crate) trait Key: Sized {
 }
 
 /// Later than any time of a message, within what PostgreSQL takes.
-const LATEST: Timestamp = Timestamp::MAX;
+pub(crate) const LATEST: Timestamp = Timestamp::MAX;
 /// Earlier than any time of a message, within what PostgreSQL takes: the year 1.
-const EARLIEST: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+pub(crate) const EARLIEST: Timestamp = Timestamp::constant(-62_135_596_800, 0);
 
 fn write_time(at: Timestamp, out: &mut String) {
     // Writing to a String cannot fail.
@@ -130,6 +133,16 @@ macro_rules! newest_first_key {
         pub(crate) struct $name {
             pub(crate) created_at: Timestamp,
             pub(crate) id: Uuid,
+        }
+
+        impl $name {
+            /// Not before the range's end: everything of that time and later is passed over.
+            pub(crate) fn within(self, range: &TimeRange) -> Self {
+                if self.created_at < range.until() {
+                    return self;
+                }
+                Self { created_at: range.until(), id: Uuid::nil() }
+            }
         }
 
         impl Key for $name {
@@ -168,6 +181,17 @@ pub(crate) struct ExecKey {
     pub(crate) stream: String,
 }
 
+impl ExecKey {
+    /// The same place among all execs of the project.
+    pub(crate) fn of_session(self, session: SessionId) -> ProjectExecKey {
+        ProjectExecKey {
+            created_at: self.created_at,
+            session: session.uuid(),
+            stream: self.stream,
+        }
+    }
+}
+
 impl Key for ExecKey {
     const LIST: char = 'e';
 
@@ -193,12 +217,87 @@ impl Key for ExecKey {
     }
 }
 
+/// Execs of a project, newest first.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ProjectExecKey {
+    pub(crate) created_at: Timestamp,
+    pub(crate) session: Uuid,
+    pub(crate) stream: String,
+}
+
+impl ProjectExecKey {
+    /// Not before the range's end: everything of that time and later is passed over.
+    pub(crate) fn within(self, range: &TimeRange) -> Self {
+        if self.created_at < range.until() {
+            return self;
+        }
+        Self {
+            created_at: range.until(),
+            session: Uuid::nil(),
+            stream: String::new(),
+        }
+    }
+
+    /// The same place in the list of its session.
+    pub(crate) fn in_session(self) -> ExecKey {
+        ExecKey {
+            created_at: self.created_at,
+            stream: self.stream,
+        }
+    }
+}
+
+impl Key for ProjectExecKey {
+    const LIST: char = 'p';
+
+    fn first() -> Self {
+        Self {
+            created_at: LATEST,
+            session: Uuid::max(),
+            stream: String::new(),
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        write_time(self.created_at, out);
+        let _ = write!(out, ".{}.{}", self.session.as_simple(), self.stream);
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let (Some(at), Some(session), Some(stream), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        let stream: StreamId = stream.parse().ok()?;
+        Some(Self {
+            created_at: read_time(at)?,
+            session: Uuid::try_parse(session).ok()?,
+            stream: stream.to_string(),
+        })
+    }
+}
+
 /// Messages of a conversation, oldest first.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MessageKey {
     pub(crate) turn_at: Timestamp,
     pub(crate) stream: String,
     pub(crate) ordinal: i16,
+    /// Of a tool's message; 0 for the others.
+    pub(crate) step: i64,
+}
+
+impl MessageKey {
+    /// The place among the messages of tools, which stand between the prompt and its answer.
+    pub(crate) fn tool_step(&self) -> i64 {
+        if self.ordinal > 0 {
+            i64::MAX
+        } else {
+            self.step
+        }
+    }
 }
 
 impl Key for MessageKey {
@@ -209,26 +308,34 @@ impl Key for MessageKey {
             turn_at: EARLIEST,
             stream: String::new(),
             ordinal: -1,
+            step: 0,
         }
     }
 
     fn write(&self, out: &mut String) {
         write_time(self.turn_at, out);
         let _ = write!(out, ".{}.{}", self.stream, self.ordinal);
+        if self.step != 0 {
+            let _ = write!(out, ".{}", self.step);
+        }
     }
 
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
-        let (Some(at), Some(stream), Some(ordinal), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(at), Some(stream), Some(ordinal)) = (parts.next(), parts.next(), parts.next())
         else {
             return None;
         };
+        let step = parts.next().map_or(Ok(0), str::parse).ok()?;
+        if parts.next().is_some() {
+            return None;
+        }
         let stream: StreamId = stream.parse().ok()?;
         Some(Self {
             turn_at: read_time(at)?,
             stream: stream.to_string(),
             ordinal: ordinal.parse().ok()?,
+            step,
         })
     }
 }
@@ -253,18 +360,28 @@ mod tests {
         };
         assert_eq!(SessionKey::of_request(&request(&key.cursor())), Ok(key));
         let longest = "x".repeat(rdev_contract::id::STREAM_ID_MAX_BYTES);
-        let key = MessageKey {
-            turn_at: at,
-            stream: longest,
-            ordinal: 1,
-        };
-        assert!(key.cursor().len() <= CURSOR_MAX_BYTES);
-        assert_eq!(MessageKey::of_request(&request(&key.cursor())), Ok(key));
+        for step in [0, i64::MAX] {
+            let key = MessageKey {
+                turn_at: at,
+                stream: longest.clone(),
+                ordinal: 1,
+                step,
+            };
+            assert!(key.cursor().len() <= CURSOR_MAX_BYTES);
+            assert_eq!(MessageKey::of_request(&request(&key.cursor())), Ok(key));
+        }
         let key = ExecKey {
             created_at: at,
             stream: "a_-Z".to_owned(),
         };
         assert_eq!(ExecKey::of_request(&request(&key.cursor())), Ok(key));
+        let key = ProjectExecKey {
+            created_at: at,
+            session: Uuid::max(),
+            stream: "x".repeat(rdev_contract::id::STREAM_ID_MAX_BYTES),
+        };
+        assert!(key.cursor().len() <= CURSOR_MAX_BYTES);
+        assert_eq!(ProjectExecKey::of_request(&request(&key.cursor())), Ok(key));
     }
 
     #[test]

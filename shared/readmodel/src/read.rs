@@ -1,6 +1,8 @@
 //! The gateway's queries. Each names the project it is for.
 
-use rdev_contract::http::{ConversationView, ExecView, MessageView, Page, SessionView};
+use rdev_contract::http::{
+    ConversationView, ExecView, MessageView, Page, SessionView, UsageTotals,
+};
 use rdev_contract::id::{ConversationId, ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
 use tokio_postgres::Row;
@@ -8,7 +10,11 @@ use tokio_postgres::types::ToSql;
 
 use crate::address::PostgresUrl;
 use crate::failure::ReadError;
-use crate::page::{ConversationKey, ExecKey, Key, MessageKey, PageLimit, PageRequest, SessionKey};
+use crate::filter::{ConversationFilter, ExecFilter, Progress, SessionFilter, TimeRange};
+use crate::page::{
+    ConversationKey, ExecKey, Key, MessageKey, PageLimit, PageRequest, ProjectExecKey, SessionKey,
+};
+use crate::poison::PoisonedAt;
 use crate::pool::Database;
 use crate::position::Position;
 use crate::{row, sql};
@@ -43,16 +49,18 @@ impl ReadModel {
     pub async fn sessions(
         &self,
         project: &ProjectId,
+        filter: &SessionFilter,
         request: &PageRequest,
     ) -> Result<Page<SessionView>, ReadError> {
-        let key = SessionKey::of_request(request)?;
+        let key = SessionKey::of_request(request)?.within(&filter.range);
         let rows = self
             .query(
-                sql::SESSIONS,
+                &sql::sessions(filter.status),
                 &[
                     &project.as_str(),
                     &key.created_at,
                     &key.id,
+                    &filter.range.since(),
                     &request.limit.rows(),
                 ],
             )
@@ -60,30 +68,45 @@ impl ReadModel {
         page(&rows, request.limit, |row| row::session(project, row))
     }
 
-    /// A session's execs, newest first.
+    /// Execs of a project or of one of its sessions, newest first.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub async fn execs(
         &self,
         project: &ProjectId,
-        session: SessionId,
+        filter: &ExecFilter,
         request: &PageRequest,
     ) -> Result<Page<ExecView>, ReadError> {
-        let key = ExecKey::of_request(request)?;
-        let rows = self
-            .query(
-                sql::EXECS,
-                &[
-                    &project.as_str(),
-                    &session.uuid(),
-                    &key.created_at,
-                    &key.stream,
-                    &request.limit.rows(),
-                ],
-            )
-            .await?;
-        page(&rows, request.limit, row::exec)
+        let key = match filter.session {
+            Some(session) => ExecKey::of_request(request)?.of_session(session),
+            None => ProjectExecKey::of_request(request)?,
+        };
+        let key = key.within(&filter.range);
+        let session = filter.session.map_or(key.session, SessionId::uuid);
+        let (since, limit) = (filter.range.since(), request.limit.rows());
+        let project = project.as_str();
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
+            &project,
+            &key.created_at,
+            &session,
+            &key.stream,
+            &since,
+            &limit,
+        ];
+        let outcome;
+        if let Progress::Outcome(wanted) = filter.progress {
+            outcome = wanted.name();
+            parameters.push(&outcome);
+        }
+        let statement = sql::execs(filter.session.is_some(), filter.progress);
+        let rows = self.query(&statement, &parameters).await?;
+        match filter.session {
+            Some(_) => page(&rows, request.limit, |row| {
+                row::exec(row).map(|(key, view)| (key.in_session(), view))
+            }),
+            None => page(&rows, request.limit, row::exec),
+        }
     }
 
     /// One exec, if it was projected already.
@@ -93,7 +116,7 @@ impl ReadModel {
     pub async fn exec(&self, exec: &ExecId) -> Result<Option<ExecView>, ReadError> {
         let rows = self
             .query(
-                sql::EXEC,
+                &sql::exec(),
                 &[
                     &exec.project.as_str(),
                     &exec.session.uuid(),
@@ -101,9 +124,31 @@ impl ReadModel {
                 ],
             )
             .await?;
-        rows.first()
-            .map(|row| row::exec(row).map(|(_, view)| view))
-            .transpose()
+        rows.first().map(row::whole_exec).transpose()
+    }
+
+    /// What the runs of claude in this time cost: of a project, or of one of its sessions.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn usage(
+        &self,
+        project: &ProjectId,
+        session: Option<SessionId>,
+        range: &TimeRange,
+    ) -> Result<UsageTotals, ReadError> {
+        let (project, since, until) = (project.as_str(), range.since(), range.until());
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&project, &since, &until];
+        let id;
+        if let Some(session) = session {
+            id = session.uuid();
+            parameters.push(&id);
+        }
+        let rows = self
+            .query(&sql::usage(session.is_some()), &parameters)
+            .await?;
+        let row = rows.first().map(row::usage_totals);
+        row.unwrap_or_else(|| Ok(UsageTotals::default()))
     }
 
     /// A project's conversations, newest first.
@@ -113,24 +158,25 @@ impl ReadModel {
     pub async fn conversations(
         &self,
         project: &ProjectId,
+        filter: &ConversationFilter,
         request: &PageRequest,
     ) -> Result<Page<ConversationView>, ReadError> {
-        let key = ConversationKey::of_request(request)?;
-        let rows = self
-            .query(
-                sql::CONVERSATIONS,
-                &[
-                    &project.as_str(),
-                    &key.created_at,
-                    &key.id,
-                    &request.limit.rows(),
-                ],
-            )
-            .await?;
+        let key = ConversationKey::of_request(request)?.within(&filter.range);
+        let (since, limit) = (filter.range.since(), request.limit.rows());
+        let project_name = project.as_str();
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&project_name, &key.created_at, &key.id, &since, &limit];
+        let wanted;
+        if let Some(session) = filter.session {
+            wanted = session.conversation().uuid();
+            parameters.push(&wanted);
+        }
+        let statement = sql::conversations(filter.session.is_some());
+        let rows = self.query(&statement, &parameters).await?;
         page(&rows, request.limit, |row| row::conversation(project, row))
     }
 
-    /// One conversation; `None` where no exec of its session yielded a claude session.
+    /// One conversation, with what it cost so far; `None` where no exec of its session yielded a claude session.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -145,9 +191,16 @@ impl ReadModel {
                 &[&project.as_str(), &conversation.uuid()],
             )
             .await?;
-        rows.first()
-            .map(|row| row::conversation(project, row).map(|(_, view)| view))
-            .transpose()
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let (_, view) = row::conversation(project, row)?;
+        let session = SessionId::new(row.try_get("session")?);
+        let ever = TimeRange::default();
+        Ok(Some(ConversationView {
+            usage: Some(self.usage(project, Some(session), &ever).await?),
+            ..view
+        }))
     }
 
     /// A conversation's messages, oldest first.
@@ -170,6 +223,7 @@ impl ReadModel {
                     &key.turn_at,
                     &key.stream,
                     &key.ordinal,
+                    &key.tool_step(),
                     &request.limit.rows(),
                 ],
             )
@@ -195,14 +249,20 @@ impl ReadModel {
         Ok(place.is_some_and(|place| place.sequence >= sequence))
     }
 
-    /// How many messages of the log could not be read.
+    /// How many messages of the log could not be projected.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub async fn poison_count(&self) -> Result<u64, ReadError> {
-        let rows = self.query(sql::POISON_COUNT, &[]).await?;
-        let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get("messages"))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        self.database.poison_count(None).await
+    }
+
+    /// The messages that could not be projected, newest first.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn poison(&self, limit: PageLimit) -> Result<Vec<PoisonedAt>, ReadError> {
+        self.database.poison(limit).await
     }
 
     async fn query(

@@ -1,14 +1,17 @@
 //! Rows as the HTTP API shows them.
 
 use rdev_contract::event::{Complete, Outcome};
-use rdev_contract::http::{ConversationView, ExecView, MessageView, SessionView};
+use rdev_contract::http::{
+    ConversationView, ExecView, MessageView, RunUsage, SessionView, UsageTotals,
+};
 use rdev_contract::id::{ProjectId, SessionId};
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::failure::ReadError;
-use crate::page::{ConversationKey, ExecKey, MessageKey, SessionKey};
+use crate::filter::{ExecStatus, SessionStatus};
+use crate::page::{ConversationKey, MessageKey, ProjectExecKey, SessionKey};
 
 /// Where retention had removed the command before it was read.
 const UNKNOWN_KIND: &str = "unknown";
@@ -22,15 +25,15 @@ pub(crate) fn session(
     let ended_at: Option<jiff::Timestamp> = row.try_get("ended_at")?;
     let claude: Option<Uuid> = row.try_get("claude_session_id")?;
     let session = SessionId::new(id);
+    let status = if ended_at.is_some() {
+        SessionStatus::Ended
+    } else {
+        SessionStatus::Active
+    };
     let view = SessionView {
         id: session.to_string(),
         project_id: project.to_string(),
-        status: if ended_at.is_some() {
-            "ended"
-        } else {
-            "active"
-        }
-        .to_owned(),
+        status: status.name().to_owned(),
         pod: row.try_get("pod")?,
         namespace: row.try_get("namespace")?,
         container: row.try_get("container")?,
@@ -42,7 +45,7 @@ pub(crate) fn session(
     Ok((SessionKey { created_at, id }, view))
 }
 
-pub(crate) fn exec(row: &Row) -> Result<(ExecKey, ExecView), ReadError> {
+pub(crate) fn exec(row: &Row) -> Result<(ProjectExecKey, ExecView), ReadError> {
     let id: String = row.try_get("stream")?;
     let session: Uuid = row.try_get("session")?;
     let kind: Option<String> = row.try_get("kind")?;
@@ -51,29 +54,79 @@ pub(crate) fn exec(row: &Row) -> Result<(ExecKey, ExecView), ReadError> {
     let started_at: Option<jiff::Timestamp> = row.try_get("started_at")?;
     let complete = complete(row)?;
     let status = match (&complete, started_at) {
-        (Some(_), _) => "complete",
-        (None, Some(_)) => "running",
-        (None, None) if attempts > 0 => "running",
-        (None, None) => "queued",
+        (Some(_), _) => ExecStatus::Complete,
+        (None, Some(_)) => ExecStatus::Running,
+        (None, None) if attempts > 0 => ExecStatus::Running,
+        (None, None) => ExecStatus::Queued,
     };
     let view = ExecView {
         id: id.clone(),
         session_id: SessionId::new(session).to_string(),
         kind: kind.unwrap_or_else(|| UNKNOWN_KIND.to_owned()),
-        status: status.to_owned(),
+        status: status.name().to_owned(),
         complete,
         attempts: u32::try_from(attempts).unwrap_or(0),
         created_at,
         started_at,
         completed_at: row.try_get("completed_at")?,
+        usage: run_usage(row)?,
     };
     Ok((
-        ExecKey {
+        ProjectExecKey {
             created_at,
+            session,
             stream: id,
         },
         view,
     ))
+}
+
+fn unsigned(row: &Row, name: &str) -> Result<Option<u64>, ReadError> {
+    let value: Option<i64> = row.try_get(name)?;
+    Ok(value.and_then(|value| u64::try_from(value).ok()))
+}
+
+/// What the run cost, once the CLI said anything of itself.
+fn run_usage(row: &Row) -> Result<Option<RunUsage>, ReadError> {
+    let cli_version: Option<String> = row.try_get("cli_version")?;
+    let total_cost_usd: Option<f64> = row.try_get("total_cost_usd")?;
+    if cli_version.is_none() && total_cost_usd.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(RunUsage {
+        cost_usd: row.try_get("cost_usd")?,
+        input_tokens: unsigned(row, "input_tokens")?,
+        output_tokens: unsigned(row, "output_tokens")?,
+        cache_read_tokens: unsigned(row, "cache_read_tokens")?,
+        cache_write_tokens: unsigned(row, "cache_write_tokens")?,
+        total_cost_usd,
+        cli_version,
+        usage: None,
+        model_usage: None,
+    }))
+}
+
+/// One exec, with what its CLI printed of its usage.
+pub(crate) fn whole_exec(row: &Row) -> Result<ExecView, ReadError> {
+    let (_, mut view) = exec(row)?;
+    if let Some(usage) = &mut view.usage {
+        usage.usage = row.try_get("usage")?;
+        usage.model_usage = row.try_get("model_usage")?;
+    }
+    Ok(view)
+}
+
+pub(crate) fn usage_totals(row: &Row) -> Result<UsageTotals, ReadError> {
+    let sum = |name: &str| unsigned(row, name).map(Option::unwrap_or_default);
+    Ok(UsageTotals {
+        runs: sum("runs")?,
+        runs_not_known: sum("runs_not_known")?,
+        cost_usd: row.try_get("cost_usd")?,
+        input_tokens: sum("input_tokens")?,
+        output_tokens: sum("output_tokens")?,
+        cache_read_tokens: sum("cache_read_tokens")?,
+        cache_write_tokens: sum("cache_write_tokens")?,
+    })
 }
 
 /// The `complete` event's data again, from its columns.
@@ -81,10 +134,7 @@ fn complete(row: &Row) -> Result<Option<Value>, ReadError> {
     let Some(outcome) = row.try_get::<_, Option<String>>("outcome")? else {
         return Ok(None);
     };
-    let unsigned = |name: &str| -> Result<Option<u64>, ReadError> {
-        let value: Option<i64> = row.try_get(name)?;
-        Ok(value.and_then(|value| u64::try_from(value).ok()))
-    };
+    let unsigned = |name: &str| unsigned(row, name);
     let text = |name: &str| -> Result<String, ReadError> {
         Ok(row.try_get::<_, Option<String>>(name)?.unwrap_or_default())
     };
@@ -129,6 +179,7 @@ pub(crate) fn conversation(
         claude_session_id: claude.as_hyphenated().to_string(),
         created_at,
         updated_at: row.try_get("updated_at")?,
+        usage: None,
     };
     Ok((ConversationKey { created_at, id }, view))
 }
@@ -140,11 +191,17 @@ pub(crate) fn message(row: &Row) -> Result<(MessageKey, MessageView), ReadError>
         turn_at: row.try_get("turn_at")?,
         stream: stream.clone(),
         ordinal: row.try_get("ordinal")?,
+        step: row.try_get("step")?,
     };
     let view = MessageView {
         id: id.as_hyphenated().to_string(),
         role: row.try_get("role")?,
         content: row.try_get("content")?,
+        tool_use_id: row.try_get("tool_use_id")?,
+        tool_name: row.try_get("tool_name")?,
+        parent_tool_use_id: row.try_get("parent_tool_use_id")?,
+        is_error: row.try_get("is_error")?,
+        truncated: row.try_get("truncated")?,
         stream_id: stream,
         created_at: row.try_get("created_at")?,
     };

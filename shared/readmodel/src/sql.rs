@@ -4,6 +4,7 @@
 //! `$1`.
 
 pub(crate) mod audit;
+use crate::filter::{ExecStatus, Progress, SessionStatus};
 
 /// Taken for the length of a migration, by the connection. The number is arbitrary, and ours.
 pub(crate) const MIGRATIONS_LOCK: &str =
@@ -12,6 +13,9 @@ pub(crate) const MIGRATIONS_LOCK: &str =
 /// Held by the connection of the active projector. By schema, because locks are by database.
 pub(crate) const LEADER_LOCK: &str =
     "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '/rdev-projector', 0))";
+
+pub(crate) const LEADER_UNLOCK: &str =
+    "SELECT pg_advisory_unlock(hashtextextended(current_schema() || '/rdev-projector', 0))";
 
 /// Whether the server still answers.
 pub(crate) const PING: &str = "SELECT 1";
@@ -77,6 +81,82 @@ pub(crate) const EXEC_RESULT: &str =
         result = excluded.result, result_subtype = excluded.result_subtype,
         result_is_error = excluded.result_is_error, total_cost_usd = excluded.total_cost_usd,
         usage = excluded.usage, model_usage = excluded.model_usage";
+
+pub(crate) const CLAUDE_BEGUN: &str =
+    "INSERT INTO execs (project, session, stream, log_created_at, created_at, cli_version,
+        counts_alone)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)
+     ON CONFLICT (project, session, stream) DO UPDATE SET
+        cli_version = excluded.cli_version, counts_alone = excluded.counts_alone";
+
+/// What a run took alone is its total without what was counted before it. That is nothing for a new
+/// claude session, and for a version that counts each process alone; else the first result tells it
+/// (`$8` to `$12`), and the next ones of the same process go by that.
+pub(crate) fn run_counted() -> String {
+    let columns = [
+        (
+            "cost_usd",
+            "cost_before",
+            "total_cost_usd",
+            "($8::text)::numeric",
+        ),
+        ("input_tokens", "input_before", "$4::bigint", "$9::bigint"),
+        (
+            "output_tokens",
+            "output_before",
+            "$5::bigint",
+            "$10::bigint",
+        ),
+        (
+            "cache_read_tokens",
+            "cache_read_before",
+            "$6::bigint",
+            "$11::bigint",
+        ),
+        (
+            "cache_write_tokens",
+            "cache_write_before",
+            "$7::bigint",
+            "$12::bigint",
+        ),
+    ];
+    let mut known = Vec::new();
+    let mut set = Vec::new();
+    for (own, before, total, alone) in columns {
+        known.push(format!(
+            "CASE WHEN started_at IS NOT NULL AND resume_id IS NULL THEN 0
+                ELSE coalesce({total} - {alone}, {before}, CASE WHEN counts_alone THEN 0 END)
+             END AS {before}, {total} AS {own}"
+        ));
+        set.push(format!(
+            "{before} = known.{before},
+             {own} = CASE WHEN known.{own} >= known.{before} THEN known.{own} - known.{before} END"
+        ));
+    }
+    format!(
+        "UPDATE execs SET {}
+         FROM (SELECT {} FROM execs WHERE project = $1 AND session = $2 AND stream = $3) known
+         WHERE project = $1 AND session = $2 AND stream = $3",
+        set.join(", "),
+        known.join(", ")
+    )
+}
+
+pub(crate) const TOOL_ADDED: &str =
+    "INSERT INTO tool_messages (project, session, stream, step, id, role, tool_use_id, tool_name,
+        parent_tool_use_id, is_error, content, truncated, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+     ON CONFLICT (project, session, stream, step) DO UPDATE SET
+        id = excluded.id, role = excluded.role, tool_use_id = excluded.tool_use_id,
+        tool_name = excluded.tool_name, parent_tool_use_id = excluded.parent_tool_use_id,
+        is_error = excluded.is_error, content = excluded.content,
+        truncated = excluded.truncated, created_at = excluded.created_at";
+
+pub(crate) const TOOLS_HELD: &str =
+    "UPDATE tool_messages SET conversation = $4, turn_at = execs.created_at FROM execs
+     WHERE execs.project = $1 AND execs.session = $2 AND execs.stream = $3
+        AND tool_messages.project = $1 AND tool_messages.session = $2
+        AND tool_messages.stream = $3";
 
 pub(crate) const FRAGMENT_ADDED: &str =
     "INSERT INTO fragments (project, session, stream, part, content) VALUES ($1, $2, $3, $4, $5)
@@ -146,36 +226,121 @@ pub(crate) const POISONED: &str =
      VALUES ($1, $2, $3, $4, $5, $6, $7)
      ON CONFLICT (log, log_created_at, sequence) DO UPDATE SET reason = excluded.reason";
 
-pub(crate) const POISON_COUNT: &str = "SELECT count(*) AS messages FROM poison";
+/// Of one stream, or of all.
+pub(crate) const POISON_COUNT: &str =
+    "SELECT count(*) AS messages FROM poison WHERE $1::text IS NULL OR log = $1";
 
-pub(crate) const SESSIONS: &str =
-    "SELECT id, pod, namespace, container, claude_session_id, created_at, ended_at
-     FROM sessions WHERE project = $1 AND (created_at, id) < ($2, $3)
-     ORDER BY created_at DESC, id DESC LIMIT $4";
+/// Newest first; without what they hold, which may be much.
+pub(crate) const POISON_LIST: &str =
+    "SELECT log, log_created_at, sequence, subject, stored_at, reason
+     FROM poison ORDER BY stored_at DESC, log, sequence DESC LIMIT $1";
 
-pub(crate) const EXECS: &str =
-    "SELECT session, stream, kind, attempts, created_at, started_at, completed_at, outcome,
+/// Sessions in a range of time; `$5` is the limit.
+pub(crate) fn sessions(status: Option<SessionStatus>) -> String {
+    let condition = match status {
+        None => "",
+        Some(SessionStatus::Active) => "AND ended_at IS NULL",
+        Some(SessionStatus::Ended) => "AND ended_at IS NOT NULL",
+    };
+    format!(
+        "SELECT id, pod, namespace, container, claude_session_id, created_at, ended_at
+         FROM sessions WHERE project = $1 AND (created_at, id) < ($2, $3) AND created_at >= $4
+            {condition}
+         ORDER BY created_at DESC, id DESC LIMIT $5"
+    )
+}
+
+const EXEC_COLUMNS: &str =
+    "session, stream, kind, attempts, created_at, started_at, completed_at, outcome,
         exit_code, ok, signal, reason, duration_ms, stdout_bytes, stderr_bytes, stdout_sha256,
-        stderr_sha256, claude_session_id, conversation_id
-     FROM execs WHERE project = $1 AND session = $2 AND (created_at, stream) < ($3, $4)
-     ORDER BY created_at DESC, stream DESC LIMIT $5";
+        stderr_sha256, claude_session_id, conversation_id, cli_version,
+        total_cost_usd::float8 AS total_cost_usd, cost_usd::float8 AS cost_usd, input_tokens,
+        output_tokens, cache_read_tokens, cache_write_tokens";
 
-pub(crate) const EXEC: &str =
-    "SELECT session, stream, kind, attempts, created_at, started_at, completed_at, outcome,
-        exit_code, ok, signal, reason, duration_ms, stdout_bytes, stderr_bytes, stdout_sha256,
-        stderr_sha256, claude_session_id, conversation_id
-     FROM execs WHERE project = $1 AND session = $2 AND stream = $3";
+/// Execs behind a place (`$2`, `$3`, `$4`: time, session, stream) and not before `$5`; `$6` is the
+/// limit, and `$7` the outcome if one is asked for.
+pub(crate) fn execs(of_one_session: bool, progress: Progress) -> String {
+    let (place, order) = if of_one_session {
+        ("session = $3 AND (created_at, stream) < ($2, $4)", "")
+    } else {
+        (
+            "(created_at, session, stream) < ($2, $3, $4)",
+            "session DESC,",
+        )
+    };
+    let condition = match progress {
+        Progress::Any => "",
+        Progress::Status(ExecStatus::Queued) => {
+            "AND outcome IS NULL AND started_at IS NULL AND attempts = 0"
+        }
+        Progress::Status(ExecStatus::Running) => {
+            "AND outcome IS NULL AND (started_at IS NOT NULL OR attempts > 0)"
+        }
+        Progress::Status(ExecStatus::Complete) => "AND outcome IS NOT NULL",
+        Progress::Outcome(_) => "AND outcome = $7",
+    };
+    format!(
+        "SELECT {EXEC_COLUMNS}
+         FROM execs WHERE project = $1 AND {place} AND created_at >= $5 {condition}
+         ORDER BY created_at DESC, {order} stream DESC LIMIT $6"
+    )
+}
 
-pub(crate) const CONVERSATIONS: &str =
-    "SELECT id, session, title, claude_session_id, created_at, updated_at
-     FROM conversations WHERE project = $1 AND (created_at, id) < ($2, $3)
-     ORDER BY created_at DESC, id DESC LIMIT $4";
+pub(crate) fn exec() -> String {
+    format!(
+        "SELECT {EXEC_COLUMNS}, usage, model_usage
+         FROM execs WHERE project = $1 AND session = $2 AND stream = $3"
+    )
+}
+
+/// Sums over runs of claude that have ended, of execs that were asked for from `$2` on and before
+/// `$3`; `$4` is their session, if they are of one.
+pub(crate) fn usage(of_one_session: bool) -> String {
+    let condition = if of_one_session {
+        "AND session = $4"
+    } else {
+        ""
+    };
+    format!(
+        "SELECT count(*) AS runs, count(*) FILTER (WHERE cost_usd IS NULL) AS runs_not_known,
+            coalesce(sum(cost_usd), 0)::float8 AS cost_usd,
+            coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+            coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+            coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
+            coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens
+         FROM execs WHERE project = $1 AND created_at >= $2 AND created_at < $3 {condition}
+            AND kind = 'claude' AND outcome IS NOT NULL AND outcome <> 'rejected'"
+    )
+}
+
+/// Conversations in a range of time; `$5` is the limit, and `$6` the one that is wanted, if only
+/// one is.
+pub(crate) fn conversations(only_one: bool) -> String {
+    let condition = if only_one { "AND id = $6" } else { "" };
+    format!(
+        "SELECT id, session, title, claude_session_id, created_at, updated_at
+         FROM conversations WHERE project = $1 AND (created_at, id) < ($2, $3)
+            AND created_at >= $4 {condition}
+         ORDER BY created_at DESC, id DESC LIMIT $5"
+    )
+}
 
 pub(crate) const CONVERSATION: &str =
     "SELECT id, session, title, claude_session_id, created_at, updated_at
      FROM conversations WHERE project = $1 AND id = $2";
 
-pub(crate) const MESSAGES: &str = "SELECT id, stream, role, content, turn_at, ordinal, created_at
+/// A turn is its prompt, what its tools said, its answer. `$6` is the place among the tools.
+pub(crate) const MESSAGES: &str = "SELECT * FROM (
+     (SELECT id, stream, role, content, turn_at, ordinal, 0::bigint AS step, created_at,
+        NULL::text AS tool_use_id, NULL::text AS tool_name, NULL::text AS parent_tool_use_id,
+        NULL::boolean AS is_error, false AS truncated
      FROM messages WHERE project = $1 AND conversation = $2
         AND (turn_at, stream, ordinal) > ($3, $4, $5)
-     ORDER BY turn_at, stream, ordinal LIMIT $6";
+     ORDER BY turn_at, stream, ordinal LIMIT $7)
+     UNION ALL
+     (SELECT id, stream, role, content, turn_at, 0::smallint, step, created_at,
+        tool_use_id, tool_name, parent_tool_use_id, is_error, truncated
+     FROM tool_messages WHERE project = $1 AND conversation = $2
+        AND (turn_at, stream, step) > ($3, $4, $6)
+     ORDER BY turn_at, stream, step LIMIT $7)
+     ) turns ORDER BY turn_at, stream, ordinal, step LIMIT $7";

@@ -11,7 +11,8 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::change::{
-    Change, ClaudeResult, Commanded, Completed, ConversationHeld, Poisoned, SessionCreated, Started,
+    Change, ClaudeResult, Commanded, Completed, ConversationHeld, Poisoned, RunCounted,
+    SessionCreated, Started, TokenCounts, ToolAdded,
 };
 use crate::failure::WriteError;
 use crate::pool::Database;
@@ -53,7 +54,11 @@ struct Statements {
     commanded: Statement,
     started: Statement,
     resumed: Statement,
+    claude_begun: Statement,
     claude_result: Statement,
+    run_counted: Statement,
+    tool_added: Statement,
+    tools_held: Statement,
     fragment_added: Statement,
     completed: Statement,
     conversation_held: Statement,
@@ -72,7 +77,11 @@ impl Statements {
             commanded: transaction.prepare_cached(sql::EXEC_COMMANDED).await?,
             started: transaction.prepare_cached(sql::EXEC_STARTED).await?,
             resumed: transaction.prepare_cached(sql::EXEC_RESUMED).await?,
+            claude_begun: transaction.prepare_cached(sql::CLAUDE_BEGUN).await?,
             claude_result: transaction.prepare_cached(sql::EXEC_RESULT).await?,
+            run_counted: transaction.prepare_cached(&sql::run_counted()).await?,
+            tool_added: transaction.prepare_cached(sql::TOOL_ADDED).await?,
+            tools_held: transaction.prepare_cached(sql::TOOLS_HELD).await?,
             fragment_added: transaction.prepare_cached(sql::FRAGMENT_ADDED).await?,
             completed: transaction.prepare_cached(sql::EXEC_COMPLETED).await?,
             conversation_held: transaction.prepare_cached(sql::CONVERSATION_HELD).await?,
@@ -215,7 +224,20 @@ impl Writer<'_> {
                 self.execute_of(&statements.resumed, &resumed.exec, rest)
                     .await
             }
+            Change::ClaudeBegun(begun) => {
+                let (log, version) = (begun.log.timestamp(), storable::text(&begun.version));
+                let rest: &Parameters<'_> = &[&log, &begun.at, &version, &begun.counts_alone];
+                self.execute_of(&statements.claude_begun, &begun.exec, rest)
+                    .await
+            }
             Change::ClaudeResult(result) => self.claude_result(result).await,
+            Change::RunCounted(counted) => self.run_counted(counted).await,
+            Change::ToolAdded(added) => self.tool_added(added).await,
+            Change::ToolsHeld(held) => {
+                let rest: &Parameters<'_> = &[&held.conversation.uuid()];
+                self.execute_of(&statements.tools_held, &held.exec, rest)
+                    .await
+            }
             Change::FragmentAdded(added) => {
                 let rest: &Parameters<'_> = &[&i64::from(added.part), &added.content];
                 self.execute_of(&statements.fragment_added, &added.exec, rest)
@@ -312,6 +334,43 @@ impl Writer<'_> {
             &result.model_usage.as_ref().map(storable::json),
         ];
         self.execute_of(&self.statements.claude_result, &result.exec, rest)
+            .await
+    }
+
+    async fn run_counted(&self, counted: &RunCounted) -> Result<(), tokio_postgres::Error> {
+        let signed = |tokens: Option<TokenCounts>, of: fn(TokenCounts) -> u64| {
+            tokens.map(|tokens| signed(of(tokens)))
+        };
+        let (total, alone) = (counted.total, counted.alone);
+        let rest: &Parameters<'_> = &[
+            &signed(total, |tokens| tokens.input),
+            &signed(total, |tokens| tokens.output),
+            &signed(total, |tokens| tokens.cache_read),
+            &signed(total, |tokens| tokens.cache_write),
+            &counted.alone_cost_usd,
+            &signed(alone, |tokens| tokens.input),
+            &signed(alone, |tokens| tokens.output),
+            &signed(alone, |tokens| tokens.cache_read),
+            &signed(alone, |tokens| tokens.cache_write),
+        ];
+        self.execute_of(&self.statements.run_counted, &counted.exec, rest)
+            .await
+    }
+
+    async fn tool_added(&self, added: &ToolAdded) -> Result<(), tokio_postgres::Error> {
+        let rest: &Parameters<'_> = &[
+            &signed(added.step),
+            &added.id.0,
+            &added.role,
+            &storable::text(&added.tool_use_id),
+            &storable::optional(added.tool_name.as_deref()),
+            &storable::optional(added.parent_tool_use_id.as_deref()),
+            &added.is_error,
+            &storable::text(&added.content),
+            &added.truncated,
+            &added.at,
+        ];
+        self.execute_of(&self.statements.tool_added, &added.exec, rest)
             .await
     }
 

@@ -1,7 +1,7 @@
 //! `/healthz` and `/readyz` of services that have no HTTP API, and the check that containers
 //! make of themselves. Just enough HTTP/1.1 for probes: one request a connection.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,11 +24,32 @@ pub struct HealthArgs {
     pub health_listen: Option<SocketAddr>,
 }
 
-/// Whether the service can do its work right now.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Whether the service can do its work right now, and what else it has to tell.
+#[derive(Clone, Default)]
+pub struct Readiness {
+    is_ready: Arc<AtomicBool>,
+    report: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Readiness")
+            .field("is_ready", &self.is_ready)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Readiness {
+    /// With lines that `/readyz` shows behind its answer. They are made anew for each probe.
+    #[must_use]
+    pub fn reporting(report: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self {
+            report: Some(Arc::new(report)),
+            ..Self::default()
+        }
+    }
+
     /// Not ready yet.
     #[must_use]
     pub fn new() -> Self {
@@ -37,11 +58,18 @@ impl Readiness {
 
     /// Tells probes from now on.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        self.is_ready.store(ready, Ordering::Relaxed);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The answer of `/readyz`: status and body.
+    fn answer(&self) -> (&'static str, String) {
+        let (status, word) = if self.is_ready.load(Ordering::Relaxed) {
+            ("200 OK", "ready")
+        } else {
+            ("503 Service Unavailable", "not ready")
+        };
+        let report = self.report.as_ref().map(|report| report());
+        (status, format!("{word}\n{}", report.unwrap_or_default()))
     }
 }
 
@@ -53,9 +81,9 @@ pub async fn serve(address: SocketAddr, readiness: Readiness) -> io::Result<()> 
     let listener = TcpListener::bind(address).await?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let ready = readiness.get();
+        let readiness = readiness.clone();
         tokio::spawn(async move {
-            match tokio::time::timeout(PROBE_TIMEOUT, answer(stream, ready)).await {
+            match tokio::time::timeout(PROBE_TIMEOUT, answer(stream, &readiness)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "probe broke off"),
                 Err(_) => tracing::debug!("probe took too long"),
@@ -64,7 +92,7 @@ pub async fn serve(address: SocketAddr, readiness: Readiness) -> io::Result<()> 
     }
 }
 
-async fn answer(mut stream: TcpStream, ready: bool) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, readiness: &Readiness) -> io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
         if request.len() > REQUEST_MAX_BYTES || stream.read_buf(&mut request).await? == 0 {
@@ -72,13 +100,12 @@ async fn answer(mut stream: TcpStream, ready: bool) -> io::Result<()> {
         }
     }
     let (status, body) = if request.starts_with(b"GET /healthz ") {
-        ("200 OK", "alive\n")
-    } else if !request.starts_with(b"GET /readyz ") {
-        ("404 Not Found", "only /healthz and /readyz are here\n")
-    } else if ready {
-        ("200 OK", "ready\n")
+        ("200 OK", "alive\n".to_owned())
+    } else if request.starts_with(b"GET /readyz ") {
+        readiness.answer()
     } else {
-        ("503 Service Unavailable", "not ready\n")
+        let places = "only /healthz and /readyz are here\n";
+        ("404 Not Found", places.to_owned())
     };
     let mut response = String::new();
     // Writing to a String cannot fail.

@@ -3,8 +3,10 @@
 
 mod faults;
 mod latency;
+mod list;
 mod log;
 mod overhead;
+mod project;
 mod read;
 mod report;
 mod short;
@@ -34,6 +36,10 @@ enum Scenario {
     Short(short::Settings),
     /// Appends beside plain publishes of the same: what fencing and leases cost.
     Overhead(overhead::Settings),
+    /// Facts that the projector brings into the tables a second, beside only reading them.
+    Project(project::Settings),
+    /// Pages of a million execs, with filters and without.
+    List(list::Settings),
     /// Many readers, long replays, coming back, stuck readers; beside bare axum and a peer.
     Read(read::Settings),
     /// Serves what `read` compares with.
@@ -73,6 +79,8 @@ async fn run(scenario: Scenario) -> Outcome<()> {
         Scenario::Throughput(settings) => throughput::run(&settings).await?.print(),
         Scenario::Short(settings) => short::run(&settings).await?.print(),
         Scenario::Overhead(settings) => overhead::run(&settings).await?.print(),
+        Scenario::Project(settings) => project::run(&settings).await?.print(),
+        Scenario::List(settings) => list::run(&settings).await?.print(),
         Scenario::Faults(settings) => faults::run(&settings).await?,
         Scenario::Read(settings) => read::run(&settings).await?,
         Scenario::ReadFloor(settings) => read::floor::serve(&settings).await?,

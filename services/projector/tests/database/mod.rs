@@ -10,11 +10,12 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
 /// Tables that are folded from the log. `positions` says how far; when it was moved may differ.
-const FOLDED: [&str; 6] = [
+const FOLDED: [&str; 7] = [
     "sessions",
     "execs",
     "conversations",
     "messages",
+    "tool_messages",
     "fragments",
     "poison",
 ];

@@ -69,6 +69,8 @@ pub(crate) fn claude(prompt: &str) -> Work {
 pub(crate) struct Log {
     pub(crate) messages: Vec<Recorded<Stored>>,
     at: Timestamp,
+    /// How many events each exec has.
+    events: BTreeMap<ExecId, u64>,
 }
 
 impl Log {
@@ -76,6 +78,7 @@ impl Log {
         Self {
             messages: Vec::new(),
             at: "2026-11-22T06:21:00.123456Z".parse().unwrap(),
+            events: BTreeMap::new(),
         }
     }
 
@@ -109,7 +112,9 @@ impl Log {
             kind: kind.token().into(),
             claim: None,
             attempt: 1,
-            first: kind.is_numbered().then_some(EventNo(1)),
+            first: kind
+                .is_numbered()
+                .then(|| EventNo(self.events.get(exec).map_or(1, |last| last + 1))),
             at: self.at,
             to: None,
             prev: StreamSeq(0),
@@ -134,6 +139,9 @@ impl Log {
         let payload = encode(&head, &Body::Events(&batch), &Chain::default())
             .unwrap()
             .payload;
+        // All parts of a line are one event.
+        let ends = |event: &&Event<'_>| !matches!(event, Event::ClaudeFragment(part) if !part.last);
+        *self.events.entry(exec.clone()).or_default() += events.iter().filter(ends).count() as u64;
         self.push(Subject::exec(exec, kind).as_str(), payload);
     }
 
@@ -156,12 +164,16 @@ impl Log {
     }
 
     pub(crate) fn started(&mut self, exec: &ExecId) {
+        self.started_resuming(exec, Some(claude_session(9)));
+    }
+
+    pub(crate) fn started_resuming(&mut self, exec: &ExecId, resume_id: Option<ClaudeSessionId>) {
         let started = Started {
             claim: ClaimId::new(Uuid::from_u128(1)),
             attempt: 1,
             executor: "executor-1".into(),
             argv: vec!["sh".into(), "-c".into(), "echo\0".into()],
-            resume_id: Some(claude_session(9)),
+            resume_id,
             pod: pod(),
             shim: "nonce".into(),
         };
@@ -182,6 +194,14 @@ impl Log {
             failed_before: 0,
         };
         self.fact(exec, Kind::Resumed, &resumed);
+    }
+
+    /// What a run of the CLI printed, line by line, a few lines a message.
+    pub(crate) fn recording(&mut self, exec: &ExecId, text: &str) {
+        let lines: Vec<_> = text.lines().collect();
+        for some in lines.chunks(3) {
+            self.claude_lines(exec, some);
+        }
     }
 
     pub(crate) fn claude_lines(&mut self, exec: &ExecId, lines: &[&str]) {

@@ -13,6 +13,10 @@ use crate::log::{
     self, Log, claude, claude_session, exec, exited, result_line, session, shell, yielded,
 };
 
+/// With NUL wherever it can be.
+const TOOL_USE: &str = r#"{"type":"assistant","message":{"content":[{"type":"text","text":"x"},{"type":"tool_use","id":"t\u0000","name":"n\u0000","input":{"a":"\u0000"}}]}}"#;
+const TOOL_RESULT: &str = r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t\u0000","content":"b\u0000"}]}}"#;
+
 pub(crate) const CREATED: &str = "2026-01-01T00:00:00.123456789Z";
 
 pub(crate) fn state(log: &Log) -> LogState {
@@ -95,11 +99,14 @@ pub(crate) fn eventful() -> (Log, Log) {
     execs.claude_some_parts(&first, &long, 40, 0..3);
     execs.resumed(&first);
     execs.claude_parts(&first, &long, 50);
+    execs.claude_lines(&first, &[TOOL_USE]);
+    execs.claude_parts(&first, TOOL_RESULT, 20);
     execs.started(&second);
     execs.claude_lines(
         &second,
         &[
-            r#"{"type":"assistant"}"#,
+            r#"{"type":"system","subtype":"init","claude_code_version":"2.1.1\u0000"}"#,
+            TOOL_USE,
             &result_line("second answer", "1e-7"),
         ],
     );

@@ -1,0 +1,239 @@
+//! How fast the projector brings facts into the tables, beside only reading them from the log.
+//!
+//! The log is filled first: execs with a command, a claim and an end each, every tenth of them a
+//! run of claude that uses tools. Then a projector starts, and has all of it before it.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use jiff::Timestamp;
+use rdev_bus::append::{Entry, ExecWriter};
+use rdev_bus::submit::Submitted;
+use rdev_bus::{Bus, LogStream};
+use rdev_contract::envelope::{Body, Chain, Recorded};
+use rdev_contract::event::{
+    ClaudeLine, Command, CommandSpec, Complete, Event, EventBatch, Kind, Outcome as End,
+    PodIdentity, Requester, Started, Work,
+};
+use rdev_contract::id::ClaimId;
+use rdev_contract::position::{EventNo, StreamSeq};
+use rdev_contract::subject::Filter;
+use rdev_readmodel::ReadModel;
+use rdev_tests::Outcome;
+use rdev_tests::world::World;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::log::new_exec;
+use crate::report::Report;
+
+/// One exec in so many is a run of claude.
+const CLAUDE_EVERY: usize = 10;
+const RECORDING: &str = include_str!("../../fixtures/claude/tool_multi.jsonl");
+/// Execs that are written at once.
+const WRITERS: usize = 64;
+/// How often is looked how far the projector is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// Execs in the log.
+    #[arg(long, default_value_t = 20_000)]
+    execs: usize,
+}
+
+pub(crate) async fn run(settings: &Settings) -> Outcome<Report> {
+    let mut world = World::bare(crate::options(crate::LAZY_SYNC)?).await?;
+    let bus = world.bus().await?;
+    let written = stream::iter(0..settings.execs)
+        .map(|index| exec(&bus, index % CLAUDE_EVERY == 0))
+        .buffer_unordered(WRITERS)
+        .collect::<Vec<Outcome<usize>>>()
+        .await;
+    let mut facts = 0;
+    for one in written {
+        facts += one?;
+    }
+    let last = bus.identity(LogStream::Exec).await?.last;
+    let floor = read_only(&bus, last).await?;
+    let model = ReadModel::new(&world.postgres_url.parse()?);
+    let _projector = world.projector()?;
+    let took = projected(&model, last).await?;
+    let mut report = Report::new("projection");
+    let rate = |took: Duration| per_second(facts, took);
+    report.row(
+        &format!("{facts} facts of {} execs", settings.execs),
+        format!("{:.0} facts/s", rate(took)),
+        format!(
+            "{:.2} of {:.0} facts/s only read",
+            rate(took) / rate(floor),
+            rate(floor)
+        ),
+    );
+    Ok(report)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+fn per_second(count: usize, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+/// From the first rows to the last.
+async fn projected(model: &ReadModel, last: StreamSeq) -> Outcome<Duration> {
+    let mut began = None;
+    loop {
+        let positions = model.positions().await.unwrap_or_default();
+        let position = positions
+            .iter()
+            .find(|position| position.stream == LogStream::Exec.name())
+            .map_or(StreamSeq(0), |position| position.place.sequence);
+        if position > StreamSeq(0) {
+            let began = began.get_or_insert_with(Instant::now);
+            if position >= last {
+                return Ok(began.elapsed());
+            }
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+async fn read_only(bus: &Bus, last: StreamSeq) -> Outcome<Duration> {
+    let filters = Kind::ALL
+        .into_iter()
+        .filter(|kind| !matches!(kind, Kind::Output))
+        .map(Filter::kind)
+        .collect();
+    let began = Instant::now();
+    let mut follower = bus.follow(LogStream::Exec, filters, StreamSeq(0)).await?;
+    while follower.next().await.sequence < last {}
+    Ok(began.elapsed())
+}
+
+/// A whole life; how many facts that is.
+async fn exec(bus: &Bus, is_claude: bool) -> Outcome<usize> {
+    let exec = new_exec()?;
+    let work = if is_claude {
+        Work::Claude {
+            prompt: "use some tools".to_owned(),
+            continue_conversation: false,
+            conversation_id: None,
+        }
+    } else {
+        Work::Shell {
+            command: "cargo test --workspace".to_owned(),
+        }
+    };
+    let at = Timestamp::now();
+    let Submitted::Created(sequence) = bus.submit(&exec, &command(work, at), at).await? else {
+        return Err("an exec was there already".into());
+    };
+    let tail = Recorded {
+        sequence,
+        value: Chain::default(),
+    };
+    let claim = ClaimId::new(Uuid::new_v4());
+    let mut writer = ExecWriter::new(bus.clone(), exec.clone(), Some(claim), 1, tail);
+    let started = serde_json::to_string(&started(claim))?;
+    let started = RawValue::from_string(started)?;
+    append(&mut writer, Kind::Started, None, Body::Data(&started)).await?;
+    let (mut facts, mut number) = (3, 1);
+    if is_claude {
+        let mut events = EventBatch::default();
+        for line in RECORDING.lines() {
+            let line = ClaudeLine::parse(line.as_bytes(), false).ok_or("no line of claude's")?;
+            events.push(&Event::Claude(line))?;
+        }
+        number += events.count();
+        facts += 1;
+        append(&mut writer, Kind::Claude, Some(1), Body::Events(&events)).await?;
+    }
+    let mut complete = complete();
+    if is_claude {
+        complete.claude_session_id = Uuid::new_v4().to_string();
+        complete.conversation_id = exec.session.conversation().to_string();
+    }
+    let mut events = EventBatch::default();
+    events.push(&Event::Complete(&complete))?;
+    append(
+        &mut writer,
+        Kind::Complete,
+        Some(number),
+        Body::Events(&events),
+    )
+    .await?;
+    Ok(facts)
+}
+
+async fn append(
+    writer: &mut ExecWriter,
+    kind: Kind,
+    first: Option<u64>,
+    body: Body<'_>,
+) -> Outcome<()> {
+    let entry = Entry {
+        kind,
+        first: first.map(EventNo),
+        to: None,
+        body,
+    };
+    writer.append(entry, Timestamp::now()).await?;
+    Ok(())
+}
+
+fn command(work: Work, at: Timestamp) -> Command {
+    let spec = CommandSpec {
+        work,
+        args: Vec::new(),
+        env: std::collections::BTreeMap::new(),
+        cwd: None,
+        timeout_seconds: 1800,
+        stdin: None,
+        merge: false,
+    };
+    Command {
+        spec,
+        accept_until: at,
+        by: Requester {
+            key: "bench".to_owned(),
+            address: "127.0.0.1:1".to_owned(),
+            agent: "rdev-bench".to_owned(),
+        },
+    }
+}
+
+fn started(claim: ClaimId) -> Started {
+    Started {
+        claim,
+        attempt: 1,
+        executor: "bench".to_owned(),
+        argv: vec!["sh".to_owned(), "-c".to_owned(), "true".to_owned()],
+        resume_id: None,
+        pod: PodIdentity {
+            namespace: "default".into(),
+            name: "pod".into(),
+            uid: "2b1c5c1e".into(),
+            container: "main".into(),
+            container_id: "containerd://1".into(),
+            restarts: 0,
+        },
+        shim: "nonce".to_owned(),
+    }
+}
+
+fn complete() -> Complete {
+    Complete {
+        exit_code: 0,
+        ok: true,
+        stdout_bytes: Some(6),
+        stderr_bytes: Some(0),
+        stdout_sha256: Some(
+            "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03".into(),
+        ),
+        stderr_sha256: Some(
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
+        ),
+        ..Complete::without_process(End::Exited, "")
+    }
+}
