@@ -79,19 +79,17 @@ impl Link {
     /// Whether `next` follows the last message itself, with its chain, and `waiting` stands between.
     pub(super) fn bypasses(&self, next: &Held, waiting: &Held) -> bool {
         let Some(last) = &self.last else { return false };
-        let Ok(message) = Message::decode(&next.payload) else {
+        let follows_last =
+            Message::decode(&next.payload).is_ok_and(|next| next.head.prev == last.sequence);
+        // Of two copies the first is the one that was there.
+        if !follows_last || next.payload == waiting.payload {
             return false;
-        };
-        // Of two copies the first is the one that was there, and nothing comes behind an end.
+        }
+        // Nothing comes behind an end.
         let is_end = Message::decode(&waiting.payload)
             .is_ok_and(|waiting| waiting.head.known_kind() == Some(Kind::Complete));
-        let may_bypass = !is_end && next.payload != waiting.payload;
-        may_bypass
-            && message.head.prev == last.sequence
-            && last
-                .chain
-                .as_ref()
-                .is_some_and(|chain| verify_chain(&next.payload, chain))
+        let is_chained = |chain| verify_chain(&next.payload, chain);
+        !is_end && last.chain.as_ref().is_some_and(is_chained)
     }
 
     /// When the message before the last one was stored.
