@@ -267,91 +267,49 @@ async fn a_command_without_a_log_names_the_stream_to_try_again_with() {
     assert_eq!(problem.outcome_unknown, Some(false));
 }
 
-#[tokio::test]
-async fn bad_queries_are_refused() {
-    for (path, code) in [
-        (
-            format!("{SESSION_PATH}/events?stream_id="),
-            "invalid_stream_id",
-        ),
-        (
-            format!("{SESSION_PATH}/events?stream_id=a.b"),
-            "invalid_stream_id",
-        ),
-        (
-            format!("{SESSION_PATH}/events?stream_id=a&stderr=both"),
-            "invalid_query",
-        ),
-        (
-            format!("{SESSION_PATH}/events?stream_id=a&strict=maybe"),
-            "invalid_query",
-        ),
-        (
-            format!("{SESSION_PATH}/events?stream_id=a&stream_id=b"),
-            "invalid_query",
-        ),
-        (
-            format!("{SESSION_PATH}/events?stream_id=a&last_event_id=-1"),
-            "invalid_event_id",
-        ),
-        (format!("{SESSION_PATH}/execs/a?wait=61"), "invalid_query"),
-        (
-            "/projects/demo/sessions?limit=0".to_owned(),
-            "invalid_limit",
-        ),
-        (
-            "/projects/demo/sessions?limit=many".to_owned(),
-            "invalid_query",
-        ),
-        (
-            "/projects/demo/sessions?as_of=yesterday".to_owned(),
-            "invalid_as_of",
-        ),
-        (format!("{SESSION_PATH}/execs?as_of="), "invalid_as_of"),
-        (
-            "/projects/demo/conversations?as_of=exec-01".to_owned(),
-            "invalid_as_of",
-        ),
-        (
-            format!("{SESSION_PATH}/execs/a/output?stream=stdin"),
-            "invalid_query",
-        ),
-        (
-            "/projects/demo/sessions?cursor=nonsense".to_owned(),
-            "invalid_cursor",
-        ),
-        (
-            "/projects/demo/sessions?status=running".to_owned(),
-            "invalid_filter",
-        ),
-        (
-            format!("{SESSION_PATH}/execs?status=queued&outcome=lost"),
-            "invalid_filter",
-        ),
-        (
-            "/projects/demo/execs?outcome=failed".to_owned(),
-            "invalid_filter",
-        ),
-        (
-            "/projects/demo/execs?session=none".to_owned(),
-            "invalid_filter",
-        ),
-        (
-            "/projects/demo/execs?since=2026-11-22".to_owned(),
-            "invalid_filter",
-        ),
-        (
-            "/projects/demo/conversations?since=2026-11-22T00:00:00Z&until=2026-11-22T00:00:00Z"
-                .to_owned(),
-            "invalid_filter",
-        ),
-    ] {
-        assert_eq!(
-            refused("GET", &path, "").await,
-            (400, code.to_owned()),
-            "{path}"
-        );
+async fn refuse(queries: &[(&str, &str)], below: &str) {
+    for (query, code) in queries {
+        let path = format!("{below}/{query}");
+        let refusal = refused("GET", &path, "").await;
+        assert_eq!(refusal, (400, (*code).to_owned()), "{path}");
     }
+}
+
+#[tokio::test]
+async fn bad_queries_of_a_session_are_refused() {
+    let queries = [
+        ("events?stream_id=", "invalid_stream_id"),
+        ("events?stream_id=a.b", "invalid_stream_id"),
+        ("events?stream_id=a&stderr=both", "invalid_query"),
+        ("events?stream_id=a&strict=maybe", "invalid_query"),
+        ("events?stream_id=a&stream_id=b", "invalid_query"),
+        ("events?stream_id=a&last_event_id=-1", "invalid_event_id"),
+        ("execs/a?wait=61", "invalid_query"),
+        ("execs?as_of=", "invalid_as_of"),
+        ("execs/a/output?stream=stdin", "invalid_query"),
+        ("execs?status=queued&outcome=lost", "invalid_filter"),
+    ];
+    refuse(&queries, SESSION_PATH).await;
+}
+
+#[tokio::test]
+async fn bad_queries_of_lists_are_refused() {
+    let queries = [
+        ("sessions?limit=0", "invalid_limit"),
+        ("sessions?limit=many", "invalid_query"),
+        ("sessions?as_of=yesterday", "invalid_as_of"),
+        ("conversations?as_of=exec-01", "invalid_as_of"),
+        ("sessions?cursor=nonsense", "invalid_cursor"),
+        ("sessions?status=running", "invalid_filter"),
+        ("execs?outcome=failed", "invalid_filter"),
+        ("execs?session=none", "invalid_filter"),
+        ("execs?since=2026-11-22", "invalid_filter"),
+        (
+            "conversations?since=2026-11-22T00:00:00Z&until=2026-11-22T00:00:00Z",
+            "invalid_filter",
+        ),
+    ];
+    refuse(&queries, "/projects/demo").await;
 }
 
 #[tokio::test]
