@@ -26,8 +26,8 @@ const RECONNECT_DELAY_STEP: Duration = Duration::from_millis(50);
 /// Notices a dead connection within two intervals; the default is a minute.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Messages that may wait in one subscription before the client drops some and says so: more than
-/// a page of a replay or a pull of a follower. Whoever subscribes reads at once (a live reader has
-/// a task and a bound of its own for it), so this is not where a slow reader's messages pile up.
+/// a page of a replay or a pull of a follower. Whoever subscribes reads at once (a tail never
+/// waits for its readers), so this is not where a slow reader's messages pile up.
 const SUBSCRIPTION_CAPACITY_MESSAGES: usize = 512;
 
 /// Where the log is and what it is to be like. Every service has the same settings.
