@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use rdev_bus::{Bus, BusConfig, ConnectError, ReadError};
 use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
-use rdev_projector::replay::ReplayError;
+use rdev_projector::rebuild::RebuildError;
 use rdev_readmodel::{PostgresUrl, ScratchError};
 use rdev_runtime::Shutdown;
 use rdev_runtime::telemetry::{self, LogFormat, TelemetryArgs};
@@ -108,12 +108,18 @@ pub(crate) enum Failure {
     /// The log does not answer.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// The log cannot be folded.
+    /// The log cannot be folded, or the tables not be swapped.
     #[error(transparent)]
-    Replay(#[from] ReplayError),
-    /// The tables cannot be compared or swapped.
+    Rebuild(#[from] RebuildError),
+    /// The tables cannot be compared.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
+    /// The tables are between two builds.
+    #[error(
+        "the tables hold rows that an older build made: the active projector of this build folds \
+         them anew, so audit again when it has; or use --rebuild"
+    )]
+    Outdated,
     /// There is nothing to verify.
     #[error("the log holds no message of {0}: retention removed them, or there never was one")]
     Nothing(ExecId),

@@ -12,6 +12,7 @@ mod config;
 mod follow;
 pub mod lag;
 pub mod project;
+pub mod rebuild;
 pub mod replay;
 pub mod store;
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rdev_bus::{Bus, ConnectError, LogStream};
 use rdev_readmodel::{
-    Database, Leadership, MigrateError, PostgresUrl, StandBy, WriteError, migrate,
+    Database, Leadership, MigrateError, PostgresUrl, ReadError, StandBy, WriteError, migrate,
 };
 use rdev_runtime::Shutdown;
 use rdev_runtime::health::{self, Readiness};
@@ -32,10 +33,24 @@ use rdev_runtime::health::{self, Readiness};
 use crate::backoff::Backoff;
 pub use crate::config::{Arguments, Config};
 use crate::lag::Board;
+use crate::rebuild::{RebuildError, rebuild};
 
 /// How often a stand-by tries to take over: with the time in which a dead holder is noticed, this
 /// is how long a take-over takes.
 const STAND_BY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two tries to fold anew: each may read all of the log, and what stopped it (an audit, a
+/// full disk) takes its time.
+const RENEW_RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// Why the rows of an older build are still there.
+#[derive(Debug, thiserror::Error)]
+enum RenewError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+}
 
 /// Why the projector cannot do its work at all. Trying again does not help.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +106,7 @@ async fn project(
         board.set_active(true);
         tokio::select! {
             () = follow_all(&bus, &database, board, shutdown) => {}
+            () = renew(&bus, config, &database) => {}
             () = leadership.lost() => {
                 readiness.set(false);
                 tracing::warn!("PostgreSQL is away, and with it the lock: standing by");
@@ -110,6 +126,27 @@ async fn follow_all(bus: &Bus, database: &Database, board: &Board, shutdown: &Sh
         follow::follow(bus, database, LogStream::Session, board, shutdown),
         follow::follow(bus, database, LogStream::Exec, board, shutdown),
     );
+}
+
+/// After an upgrade: rows that an older build made lack what this one makes of the same messages,
+/// until all are folded anew. Never returns: following goes on beside it, and after it.
+async fn renew(bus: &Bus, config: &Config, database: &Database) {
+    while let Err(reason) = try_renew(bus, config, database).await {
+        tracing::warn!(%reason, "the tables of an older build could not be folded anew yet");
+        tokio::time::sleep(RENEW_RETRY_DELAY).await;
+    }
+    std::future::pending().await
+}
+
+async fn try_renew(bus: &Bus, config: &Config, database: &Database) -> Result<(), RenewError> {
+    if database.is_fold_current().await? {
+        return Ok(());
+    }
+    tracing::info!("an older build made rows: the log is folded anew beside them");
+    let done = rebuild(bus, config.bus.facts_ttl, &config.postgres_url).await?;
+    let messages: u64 = done.fold.logs.iter().map(|log| log.messages).sum();
+    tracing::info!(messages, kept = done.kept, "the tables are of this build");
+    Ok(())
 }
 
 /// Brings the tables up to date and connects to the log; waits for servers that are away.

@@ -27,10 +27,12 @@ use rdev_embedded::{NatsOptions, NatsServer, draw_port};
 use rdev_projector::{Arguments, Config, RunError, run};
 use rdev_readmodel::{ExecFilter, PageRequest, ReadModel, SessionFilter};
 use rdev_runtime::Shutdown;
+use refinery::Target;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
 
 /// Longer than any take-over or reconnect; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -229,6 +231,120 @@ async fn rows_follow_the_log() {
         .map(|message| message.content.as_str())
         .collect();
     assert_eq!(texts, ["hello", "answer"]);
+    projector.stop().await;
+    world.stop().await;
+}
+
+mod embedded {
+    refinery::embed_migrations!("../../migrations");
+}
+
+/// Puts the rows into tables as a build that knows no later migration leaves them.
+async fn put_back(database: &TestDatabase, version: i32) {
+    database
+        .execute("ALTER SCHEMA public RENAME TO newest; CREATE SCHEMA public")
+        .await;
+    let (mut client, connection) = tokio_postgres::connect(&database.server.url(), NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    embedded::migrations::runner()
+        .set_target(Target::Version(version))
+        .run_async(&mut client)
+        .await
+        .unwrap();
+    let copied = "DO $$ DECLARE of text; known text; BEGIN
+        FOR of IN SELECT tablename FROM pg_tables
+            WHERE schemaname = 'public' AND tablename <> 'refinery_schema_history'
+        LOOP
+            SELECT string_agg(quote_ident(column_name), ',') INTO known
+                FROM information_schema.columns WHERE table_schema = 'public' AND table_name = of;
+            EXECUTE format('INSERT INTO public.%I (%s) SELECT %s FROM newest.%I',
+                of, known, known, of);
+        END LOOP;
+    END $$; DROP SCHEMA newest CASCADE";
+    client.batch_execute(copied).await.unwrap();
+}
+
+async fn renewed(database: &TestDatabase) {
+    let renewing = async {
+        // Before its migrations there is nothing to ask.
+        while !matches!(database.writing.is_fold_current().await, Ok(true)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, renewing).await;
+    assert!(waited.is_ok(), "the tables are still of an older build");
+}
+
+/// A run of claude with a tool and a cost, which fills what came with V3.
+async fn run_of_claude(world: &World, exec: &ExecId) -> StreamSeq {
+    let mut last = world.submit(exec, log::claude("use a tool")).await;
+    for line in include_str!("../../../tests/fixtures/claude/tool_allowed.jsonl").lines() {
+        let line = ClaudeLine::parse(line.as_bytes(), false).unwrap();
+        last = world
+            .append(exec, last, Kind::Claude, Event::Claude(line))
+            .await;
+    }
+    let end = yielded(exec.session, claude_session(1));
+    world
+        .append(exec, last, Kind::Complete, Event::Complete(&end))
+        .await
+}
+
+#[tokio::test]
+async fn rows_that_an_older_build_made_are_folded_anew() {
+    let world = World::start().await;
+    let projector = world.projector();
+    let end = run_of_claude(&world, &exec(1, "a")).await;
+    world.projected(EXEC_STREAM, end).await;
+    projector.stop().await;
+    let expected = world.database.dump().await;
+    assert!(expected.contains("tool_messages") && expected.contains("\"cli_version\": \"2"));
+
+    let newest = embedded::migrations::runner().get_migrations().len();
+    for version in 1..i32::try_from(newest).unwrap() {
+        put_back(&world.database, version).await;
+        let projector = world.projector();
+        renewed(&world.database).await;
+        let found = world.database.dump().await;
+        let difference = database::difference(&found, &expected);
+        assert_eq!(difference, "", "from the tables of V{version}");
+        projector.stop().await;
+    }
+    world.stop().await;
+}
+
+/// A rollout that was taken back for a while: the tables are of the newest build, some rows are not.
+#[tokio::test]
+async fn rows_that_an_older_build_made_in_newer_tables_are_folded_anew() {
+    let world = World::start().await;
+    let projector = world.projector();
+    let end = run_of_claude(&world, &exec(1, "a")).await;
+    world.projected(EXEC_STREAM, end).await;
+    projector.stop().await;
+    let expected = world.database.dump().await;
+    assert!(world.database.writing.is_fold_current().await.unwrap());
+    let older = "UPDATE positions SET moved_at = now() WHERE log = 'RDEV_EXEC';
+        UPDATE execs SET cli_version = NULL; DELETE FROM tool_messages";
+    world.database.execute(older).await;
+    // What this build writes behind them does not make older rows newer.
+    let writing = &world.database.writing;
+    let place = writing.position(EXEC_STREAM).await.unwrap().unwrap();
+    writing
+        .move_position(EXEC_STREAM, place, place)
+        .await
+        .unwrap();
+    assert!(!writing.is_fold_current().await.unwrap());
+
+    let projector = world.projector();
+    let end = run_of_claude(&world, &exec(1, "b")).await;
+    world.projected(EXEC_STREAM, end).await;
+    renewed(&world.database).await;
+    let found = world.database.dump().await;
+    for row in expected.lines().filter(|row| !row.starts_with("conv")) {
+        assert!(found.contains(row), "{row} is not in\n{found}");
+    }
     projector.stop().await;
     world.stop().await;
 }

@@ -7,6 +7,10 @@ use crate::failure::{ReadError, WriteError};
 use crate::pool::Database;
 use crate::sql;
 
+/// Which rows the same log makes: raised with every change of that, a column that is filled from
+/// now on included. Tables with rows of an older fold are folded anew by the projector.
+pub const FOLD_VERSION: i32 = 1;
+
 /// When a stream of the log was created, to the microsecond, which is what PostgreSQL keeps. A
 /// stream that was created anew begins at 1 again; this tells it from the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +79,17 @@ impl Database {
         Ok(positions)
     }
 
+    /// Whether all rows were made by this build's fold ([`FOLD_VERSION`]), or by a newer one.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn is_fold_current(&self) -> Result<bool, ReadError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql::FOLD_IS_CURRENT).await?;
+        let row = client.query_one(&statement, &[&FOLD_VERSION]).await?;
+        Ok(row.try_get(0)?)
+    }
+
     /// Where to go on in this stream; `None` if nothing was ever read from it.
     ///
     /// # Errors
@@ -96,7 +111,7 @@ impl Database {
         let statement = client.prepare_cached(sql::POSITION_BEGIN).await?;
         let (log, sequence) = (place.log.timestamp(), signed(place.sequence.0));
         let count = client
-            .execute(&statement, &[&stream, &log, &sequence])
+            .execute(&statement, &[&stream, &log, &sequence, &FOLD_VERSION])
             .await?;
         moved(count)
     }
@@ -123,6 +138,7 @@ impl Database {
                     &signed(from.sequence.0),
                     &to.log.timestamp(),
                     &signed(to.sequence.0),
+                    &FOLD_VERSION,
                 ],
             )
             .await?;

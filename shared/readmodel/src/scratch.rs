@@ -21,7 +21,7 @@ use crate::address::{PostgresUrl, holding_settings};
 use crate::failure::{explain, is_unavailable};
 use crate::migrate::{MigrateError, migrate};
 use crate::pool::Database;
-use crate::position::{Position, place};
+use crate::position::{FOLD_VERSION, Position, place};
 use crate::sql;
 use crate::sql::audit;
 
@@ -156,6 +156,8 @@ pub struct Image {
     pub positions: Option<Vec<Position>>,
     /// Tables that are not there at all.
     pub absent: Vec<String>,
+    /// No row was made by the fold of an older build.
+    pub is_current: bool,
 }
 
 impl Scratch {
@@ -225,9 +227,12 @@ impl Scratch {
             .start()
             .await?;
         let live = tables_of(&transaction, &self.schemas.live).await?;
-        let positions = match live.get("positions") {
-            Some(_) => Some(positions_of(&transaction).await?),
-            None => None,
+        let (positions, is_current) = match live.get("positions") {
+            Some(table) => (
+                Some(positions_of(&transaction).await?),
+                is_current(&transaction, table).await?,
+            ),
+            None => (None, true),
         };
         let mut absent = Vec::new();
         for table in self.tables.iter().filter(|table| table.is_folded()) {
@@ -243,7 +248,11 @@ impl Scratch {
         let notes = audit::notes_made(&self.schemas);
         transaction.batch_execute(&notes).await?;
         transaction.commit().await?;
-        Ok(Image { positions, absent })
+        Ok(Image {
+            positions,
+            absent,
+            is_current,
+        })
     }
 
     /// Notes what the logs still hold: tells what is expired.
@@ -308,6 +317,20 @@ async fn tables_of<C: tokio_postgres::GenericClient + Sync>(
         table.columns.push(column);
     }
     Ok(tables)
+}
+
+async fn is_current(
+    transaction: &Transaction<'_>,
+    positions: &Table,
+) -> Result<bool, ScratchError> {
+    let names = |column: &Column| column.name == "fold_version";
+    if !positions.columns.iter().any(names) {
+        return Ok(false);
+    }
+    let row = transaction
+        .query_one(sql::FOLD_IS_CURRENT, &[&FOLD_VERSION])
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 async fn positions_of(transaction: &Transaction<'_>) -> Result<Vec<Position>, ScratchError> {

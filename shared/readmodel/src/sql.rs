@@ -23,12 +23,22 @@ pub(crate) const PING: &str = "SELECT 1";
 pub(crate) const POSITIONS: &str =
     "SELECT log, log_created_at, sequence FROM positions ORDER BY log";
 
-pub(crate) const POSITION_BEGIN: &str = "INSERT INTO positions (log, log_created_at, sequence)
-     VALUES ($1, $2, $3) ON CONFLICT (log) DO NOTHING";
+/// `$4`: the fold of this build.
+pub(crate) const POSITION_BEGIN: &str =
+    "INSERT INTO positions (log, log_created_at, sequence, fold_version, moved_at, fold_moved_at)
+     VALUES ($1, $2, $3, $4, now(), now()) ON CONFLICT (log) DO NOTHING";
 
+/// `$6`: the fold of this build. Of several builds that wrote rows the oldest counts.
 pub(crate) const POSITION_MOVE: &str =
-    "UPDATE positions SET log_created_at = $4, sequence = $5, moved_at = now()
+    "UPDATE positions SET log_created_at = $4, sequence = $5, moved_at = now(),
+        fold_version = CASE WHEN fold_moved_at = moved_at THEN least(fold_version, $6) ELSE 0 END,
+        fold_moved_at = now()
      WHERE log = $1 AND log_created_at = $2 AND sequence = $3";
+
+/// Whether no row was made by a fold older than `$1`.
+pub(crate) const FOLD_IS_CURRENT: &str =
+    "SELECT coalesce(bool_and(fold_version >= $1 AND coalesce(fold_moved_at = moved_at, false)), true)
+     FROM positions";
 
 pub(crate) const SESSION_CREATED: &str =
     "INSERT INTO sessions (project, id, pod, namespace, container, created_by, created_at)

@@ -16,7 +16,7 @@ use crate::change::{
 };
 use crate::failure::WriteError;
 use crate::pool::Database;
-use crate::position::{Place, moved, signed};
+use crate::position::{FOLD_VERSION, Place, moved, signed};
 use crate::sql;
 use crate::storable;
 
@@ -128,6 +128,7 @@ impl WriterConnection {
                     &signed(from.sequence.0),
                     &to.log.timestamp(),
                     &signed(to.sequence.0),
+                    &FOLD_VERSION,
                 ],
             )
             .await?;

@@ -7,7 +7,8 @@ mod rows;
 mod server;
 
 use rdev_readmodel::{
-    ConversationFilter, ExecFilter, PageRequest, ReadModel, SessionFilter, TimeRange, migrate,
+    ConversationFilter, ExecFilter, FOLD_VERSION, PageRequest, ReadModel, SessionFilter, TimeRange,
+    migrate,
 };
 use refinery::Target;
 use rows::{project, session};
@@ -271,4 +272,15 @@ async fn rows_of_every_earlier_version_are_kept_and_shown() {
         assert_eq!(model.poison_count().await.unwrap(), 1);
         server.stop().await;
     }
+}
+
+/// A migration that adds what is folded needs a higher fold; one that adds indexes does not.
+#[test]
+fn whoever_adds_a_migration_thinks_of_the_fold() {
+    assert_eq!(
+        (newest(), FOLD_VERSION),
+        (4, 1),
+        "a new migration: does the same log make other rows now? Then raise FOLD_VERSION; and say \
+         here what both are"
+    );
 }

@@ -332,6 +332,25 @@ async fn what_cannot_be_found_out_is_said_so() -> Outcome<()> {
 }
 
 #[tokio::test]
+async fn rows_of_an_older_build_are_not_called_different() -> Outcome<()> {
+    let mut busy = Busy::start().await?;
+    let execs = busy.work().await?;
+    busy.projected(execs).await?;
+    busy.sql("UPDATE positions SET fold_version = 0; UPDATE execs SET cli_version = NULL")
+        .await?;
+    let found = busy.audit().await?;
+    assert_eq!(found.code, Some(2), "{found:#?}");
+    assert!(found.said.contains("an older build"), "{}", found.said);
+
+    // A projector that starts folds them anew.
+    busy.services.projector.stop().await;
+    busy.services.projector = busy.world.projector()?;
+    let said = "the tables are of this build";
+    busy.services.projector.until_it_says(said).await?;
+    busy.audit().await?.expect_equal()
+}
+
+#[tokio::test]
 async fn what_the_log_no_longer_holds_is_expired_and_kept() -> Outcome<()> {
     let busy = Busy::start().await?;
     let execs = busy.work().await?;

@@ -6,26 +6,16 @@
 //! leaves its schemas behind; the next one removes them.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use rdev_bus::{Bus, BusConfig, LogStream, StreamIdentity};
+use jiff::Timestamp;
+use rdev_bus::{Bus, BusConfig};
 use rdev_contract::position::StreamSeq;
-use rdev_projector::replay::replay;
-use rdev_readmodel::{
-    Database, Image, LogHorizon, LogIdentity, PostgresUrl, RowDifference, Scratch, ScratchError,
-    TableCount,
-};
+use rdev_projector::rebuild::{self, Fold, FoldedLog, fold_up_to, horizons, remove};
+use rdev_readmodel::{PostgresUrl, RowDifference, Scratch, TableCount};
 use serde::Serialize;
 
 use super::Failure;
 use super::report::{Told, per_second, verdict};
-
-const LOGS: [LogStream; 2] = [LogStream::Session, LogStream::Exec];
-/// Writers and the server read different clocks.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(1);
-/// Each waits some seconds for whoever reads or writes for long.
-const SWAPS_MAX_COUNT: u32 = 10;
 
 /// What was found out about the tables.
 #[derive(Debug, Serialize)]
@@ -51,6 +41,19 @@ struct LogPart {
     messages_per_second: u64,
 }
 
+impl LogPart {
+    fn of(log: &FoldedLog) -> Self {
+        Self {
+            log: log.stream.name(),
+            created_at: log.identity.created_at,
+            first: log.identity.first,
+            position: log.position,
+            messages: log.messages,
+            messages_per_second: per_second(log.messages, log.took),
+        }
+    }
+}
+
 /// Compares the tables with the log, at the position that they hold.
 pub(super) async fn audit(
     bus: &Bus,
@@ -69,16 +72,15 @@ pub(super) async fn rebuild(
     config: &BusConfig,
     url: &PostgresUrl,
 ) -> Result<TablesReport, Failure> {
-    let mut scratch = Scratch::create(url).await?;
-    let done = replace(bus, config, &mut scratch).await;
-    remove(scratch).await;
-    done
-}
-
-async fn remove(scratch: Scratch) {
-    if let Err(error) = scratch.remove().await {
-        tracing::warn!(%error, "the schemas of this audit stay until the next one");
-    }
+    let done = rebuild::rebuild(bus, config.facts_ttl, url).await?;
+    Ok(TablesReport {
+        verdict: "rebuilt",
+        logs: done.fold.logs.iter().map(LogPart::of).collect(),
+        tables: Vec::new(),
+        differences: Vec::new(),
+        kept: Some(done.kept),
+        notes: done.fold.notes,
+    })
 }
 
 async fn compare(
@@ -87,179 +89,25 @@ async fn compare(
     scratch: &mut Scratch,
 ) -> Result<TablesReport, Failure> {
     let image = scratch.image(true).await?;
-    let mut notes = Vec::new();
-    let fold = scratch.fold();
-    let logs = fold_up_to(bus, &fold, &image, &mut notes).await?;
-    fold.close();
-    let found = scratch.compare(&horizons(bus, config).await?).await?;
+    if !image.is_current {
+        return Err(Failure::Outdated);
+    }
+    let tables = scratch.fold();
+    let Fold { logs, mut notes } = fold_up_to(bus, &tables, &image).await?;
+    tables.close();
+    let horizons = horizons(bus, config.facts_ttl).await?;
+    let found = scratch.compare(&horizons).await?;
     for table in image.absent {
         notes.push(format!("there is no table {table}"));
     }
     Ok(TablesReport {
         verdict: verdict(found.is_equal()),
-        logs,
+        logs: logs.iter().map(LogPart::of).collect(),
         tables: found.tables,
         differences: found.differences,
         kept: None,
         notes,
     })
-}
-
-async fn replace(
-    bus: &Bus,
-    config: &BusConfig,
-    scratch: &mut Scratch,
-) -> Result<TablesReport, Failure> {
-    let image = scratch.image(false).await?;
-    let mut notes = Vec::new();
-    let fold = scratch.fold();
-    let mut logs = fold_up_to(bus, &fold, &image, &mut notes).await?;
-    let kept = scratch.keep_expired(&horizons(bus, config).await?).await?;
-    let mut tries = 1;
-    while let Err(error) = swap(bus, scratch, &fold, &mut logs).await {
-        let may_pass = matches!(&error, Failure::Scratch(ScratchError::Unavailable(_)));
-        if !may_pass || tries == SWAPS_MAX_COUNT {
-            return Err(error);
-        }
-        tracing::info!(reason = %error, "the tables cannot be swapped yet");
-        tries += 1;
-    }
-    fold.close();
-    Ok(TablesReport {
-        verdict: "rebuilt",
-        logs,
-        tables: Vec::new(),
-        differences: Vec::new(),
-        kept: Some(kept),
-        notes,
-    })
-}
-
-/// Catches up while the projector goes on, and then, for a moment, while it waits.
-async fn swap(
-    bus: &Bus,
-    scratch: &mut Scratch,
-    fold: &Database,
-    logs: &mut [LogPart],
-) -> Result<(), Failure> {
-    for part in logs.iter_mut() {
-        catch_up(bus, fold, part, None).await?;
-    }
-    let swap = scratch.begin_swap().await?;
-    for part in logs.iter_mut() {
-        let live = swap
-            .positions
-            .iter()
-            .find(|position| position.stream == part.log);
-        if let Some(live) = live {
-            catch_up(bus, fold, part, Some(live.place.sequence)).await?;
-        }
-    }
-    Ok(swap.commit().await?)
-}
-
-async fn catch_up(
-    bus: &Bus,
-    fold: &Database,
-    part: &mut LogPart,
-    up_to: Option<StreamSeq>,
-) -> Result<(), Failure> {
-    let Some(stream) = LOGS.into_iter().find(|log| log.name() == part.log) else {
-        return Ok(());
-    };
-    let up_to = match up_to {
-        Some(up_to) => up_to,
-        None => bus.identity(stream).await?.last,
-    };
-    part.messages += replay(bus, fold, stream, up_to).await?;
-    part.position = part.position.max(up_to);
-    Ok(())
-}
-
-/// Folds both streams up to where the image is.
-async fn fold_up_to(
-    bus: &Bus,
-    fold: &Database,
-    image: &Image,
-    notes: &mut Vec<String>,
-) -> Result<Vec<LogPart>, Failure> {
-    let mut parts = Vec::new();
-    for log in LOGS {
-        let identity = bus.identity(log).await?;
-        let position = target(log, identity, image, notes);
-        let began = Instant::now();
-        let messages = replay(bus, fold, log, position).await?;
-        parts.push(LogPart {
-            log: log.name(),
-            created_at: identity.created_at,
-            first: identity.first,
-            position,
-            messages,
-            messages_per_second: per_second(messages, began.elapsed()),
-        });
-    }
-    Ok(parts)
-}
-
-/// Up to where the log has to be folded to be what the image is.
-fn target(
-    log: LogStream,
-    identity: StreamIdentity,
-    image: &Image,
-    notes: &mut Vec<String>,
-) -> StreamSeq {
-    let Some(positions) = &image.positions else {
-        // There are no tables: whatever the log makes is missing.
-        return identity.last;
-    };
-    let found = positions
-        .iter()
-        .find(|position| position.stream == log.name());
-    let Some(found) = found else {
-        notes.push(format!("nothing of {} was ever projected", log.name()));
-        return StreamSeq(0);
-    };
-    if found.place.log != LogIdentity::created_at(identity.created_at) {
-        notes.push(format!(
-            "{} was created anew and is not projected yet: what the tables hold is of its former \
-             life",
-            log.name()
-        ));
-        return StreamSeq(0);
-    }
-    if found.place.sequence > identity.last {
-        notes.push(format!(
-            "{} ends at {}, but the tables hold it up to {}: it was restored from an older copy",
-            log.name(),
-            identity.last,
-            found.place.sequence
-        ));
-    }
-    found.place.sequence.min(identity.last)
-}
-
-async fn horizons(bus: &Bus, config: &BusConfig) -> Result<Vec<LogHorizon>, Failure> {
-    let mut horizons = Vec::new();
-    for log in LOGS {
-        let identity = bus.identity(log).await?;
-        horizons.push(LogHorizon {
-            log: log.name(),
-            holds_sessions: log == LogStream::Session,
-            identity: LogIdentity::created_at(identity.created_at),
-            first: identity.first,
-            oldest: oldest(config.facts_ttl),
-        });
-    }
-    Ok(horizons)
-}
-
-/// What was written before this is gone from the log.
-fn oldest(ttl: Duration) -> Timestamp {
-    let ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
-    Timestamp::now()
-        .checked_sub(ttl)
-        .and_then(|oldest| oldest.checked_add(CLOCK_SLACK))
-        .unwrap_or(Timestamp::MIN)
 }
 
 impl Told for TablesReport {
