@@ -18,12 +18,15 @@ const GONE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Starts it and returns the process, its address and the three lines to paste.
 async fn dev(data_dir: &Path) -> Outcome<(Child, String, Vec<String>)> {
-    let mut child = Command::new(RDEV)
+    let mut command = Command::new(RDEV);
+    command
         .args(["dev", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(data_dir)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+        .arg(data_dir);
+    ready(command).await
+}
+
+async fn ready(mut command: Command) -> Outcome<(Child, String, Vec<String>)> {
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
     let mut read = async || lines.next_line().await?.ok_or("it ended".into());
     let ready: String = tokio::time::timeout(Duration::from_secs(120), read()).await??;
@@ -131,4 +134,40 @@ fn accepted_session(accepted: &str) -> Outcome<String> {
         .as_str()
         .ok_or("no session id")?
         .to_owned())
+}
+
+/// `rdev dev` on a disk of this size, which nobody else sees.
+fn on_disk(size: &str, directory: &Path) -> Command {
+    let directory = directory.display();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c"]).arg(format!(
+        "mount -t tmpfs -o size={size} none '{directory}' && \
+         exec {RDEV} dev --listen 127.0.0.1:0 --data-dir '{directory}/data'"
+    ));
+    command
+}
+
+#[tokio::test]
+async fn its_log_fits_the_disk() -> Outcome<()> {
+    let may_mount = ["--mount", "true"];
+    let may_mount = Command::new("unshare").args(may_mount).output().await;
+    if !may_mount.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this machine does not let us mount a small file system");
+        return Ok(());
+    }
+    // Far less than NATS would want free for the limit of a large disk.
+    let directory = tempfile::tempdir()?;
+    let (child, base, _) = ready(on_disk("3g", directory.path())).await?;
+    let client = Client::new(base, PROJECT);
+    let session = client.session("pod").await?;
+    let transcript = client.shell(&session, "echo fits").await?;
+    assert_eq!(transcript.stdout(), "fits\n");
+    drop(child);
+
+    let directory = tempfile::tempdir()?;
+    let refused = on_disk("900m", directory.path()).output().await?;
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("the log needs at least 1000"), "{said}");
+    Ok(())
 }

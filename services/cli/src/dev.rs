@@ -5,17 +5,18 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use rdev_embedded::{
-    DeathSignal, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, StartError,
+    DeathSignal, Home, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Server,
+    StartError,
 };
 use rdev_runtime::Shutdown;
 use rdev_runtime::telemetry::TelemetryArgs;
 use tokio::task::JoinSet;
 
 use crate::demo;
+use crate::log_limit::LogLimit;
 use crate::supervise::{Futile, Service};
 
 /// Says that a directory is ours, so that `--fresh` deletes nothing else.
@@ -26,8 +27,7 @@ const SERVER_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The service whose commands end with everything else: nobody would take them over.
 const EXECUTOR: &str = "executor";
 const EXECUTOR_FLAGS: &[&str] = &["--cancel-on-shutdown"];
-/// The log's limit, unless one is set: a machine that something is tried on keeps some disk.
-const LOG_MAX_BYTES: &str = "10000000000";
+/// Whoever sets it is obeyed; else [`LogLimit`] chooses.
 const LOG_MAX_BYTES_VARIABLE: &str = "RDEV_LOG_MAX_BYTES";
 
 /// Settings of `rdev dev`. Everything else has the services' variables and defaults.
@@ -96,7 +96,12 @@ pub(crate) enum DevError {
 pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevError> {
     let data_dir = prepare(&options)?;
     let listen = free_address(options.listen)?;
+    let log_limit = match std::env::var_os(LOG_MAX_BYTES_VARIABLE) {
+        Some(_) => None,
+        None => Some(LogLimit::of(&data_dir).map_err(|error| data_dir_error(&data_dir, &error))?),
+    };
     let mut nats_options = NatsOptions::new(data_dir.join("nats"));
+    nats_options.max_store_bytes = log_limit.map(LogLimit::store_bytes);
     nats_options.needs_password = true;
     let (nats, postgres) = tokio::try_join!(
         NatsServer::start(nats_options),
@@ -105,6 +110,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
     let settings = Settings {
         data_dir,
         listen,
+        log_limit,
         nats: nats.url(),
         postgres: postgres.url(),
     };
@@ -121,6 +127,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
 struct Settings {
     data_dir: PathBuf,
     listen: SocketAddr,
+    log_limit: Option<LogLimit>,
     nats: String,
     postgres: String,
 }
@@ -150,9 +157,9 @@ impl Settings {
             .log(&log)
             // Draining would wait for servers that are gone as well.
             .death_signal(DeathSignal::Kill);
-        let program = match std::env::var_os(LOG_MAX_BYTES_VARIABLE) {
-            Some(_) => program,
-            None => program.variable(LOG_MAX_BYTES_VARIABLE, LOG_MAX_BYTES),
+        let program = match self.log_limit {
+            Some(limit) => program.variable(LOG_MAX_BYTES_VARIABLE, limit.log_bytes.to_string()),
+            None => program,
         };
         Ok(Service { name, program, log })
     }
@@ -222,45 +229,12 @@ fn announce(out: &mut impl Write, lines: &str) {
     }
 }
 
-/// A server that goes on with what it has on disk when it is started again.
-trait Server: Send {
-    const NAME: &str;
-    fn wait(&self) -> impl Future<Output = ExitStatus> + Send;
-    fn restart(&mut self) -> impl Future<Output = Result<(), StartError>> + Send;
-    fn stop(&mut self) -> impl Future<Output = ExitStatus> + Send;
-}
-
-impl Server for NatsServer {
-    const NAME: &str = "nats-server";
-    async fn wait(&self) -> ExitStatus {
-        self.wait().await
-    }
-    async fn restart(&mut self) -> Result<(), StartError> {
-        self.restart().await
-    }
-    async fn stop(&mut self) -> ExitStatus {
-        self.stop().await
-    }
-}
-
-impl Server for Postgres {
-    const NAME: &str = "PostgreSQL";
-    async fn wait(&self) -> ExitStatus {
-        self.wait().await
-    }
-    async fn restart(&mut self) -> Result<(), StartError> {
-        self.restart().await
-    }
-    async fn stop(&mut self) -> ExitStatus {
-        self.stop().await
-    }
-}
-
-async fn keep<S: Server>(mut server: S, shutdown: Shutdown) {
+/// A server goes on with what it has on disk when it is started again.
+async fn keep<H: Home>(mut server: Server<H>, shutdown: Shutdown) {
     loop {
         tokio::select! {
             status = server.wait() => {
-                tracing::warn!(%status, "{} ended, starting it again", S::NAME);
+                tracing::warn!(%status, "{} ended, starting it again", H::NAME);
             }
             () = shutdown.requested() => {
                 server.stop().await;
@@ -268,7 +242,7 @@ async fn keep<S: Server>(mut server: S, shutdown: Shutdown) {
             }
         }
         while let Err(error) = server.restart().await {
-            tracing::error!(%error, "{} does not start, trying again", S::NAME);
+            tracing::error!(%error, "{} does not start, trying again", H::NAME);
             tokio::select! {
                 () = tokio::time::sleep(SERVER_RETRY_DELAY) => {}
                 () = shutdown.requested() => return,
@@ -277,7 +251,7 @@ async fn keep<S: Server>(mut server: S, shutdown: Shutdown) {
     }
 }
 
-fn data_dir_error(path: &Path, error: &std::io::Error) -> DevError {
+fn data_dir_error(path: &Path, error: &dyn std::error::Error) -> DevError {
     DevError::DataDir {
         path: path.display().to_string(),
         reason: error.to_string(),

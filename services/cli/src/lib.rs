@@ -4,6 +4,7 @@
 mod audit;
 mod demo;
 mod dev;
+mod log_limit;
 mod supervise;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@
 mod account;
 mod child;
 mod claim;
+mod disk;
 mod install;
 mod locate;
 mod nats;
@@ -20,12 +21,14 @@ mod output;
 mod port;
 mod postgres;
 mod secret;
+mod server;
 mod start;
 mod version;
 mod watch;
 
 pub use child::{Child, DeathSignal, Program, SpawnError};
 pub use claim::ClaimError;
+pub use disk::free_bytes;
 pub use install::InstallError;
 pub use locate::{
     LocateError, NATS_SERVER_VARIABLE, POSTGRES_BIN_VARIABLE, PostgresPrograms, locate_nats_server,
@@ -37,5 +40,6 @@ pub use port::draw as draw_port;
 pub use postgres::{Durability, Postgres, PostgresOptions};
 /// A signal for a child, as in `Signal::TERM`.
 pub use rustix::process::Signal;
+pub use server::{Home, Server};
 pub use start::StartError;
 pub use version::Version;

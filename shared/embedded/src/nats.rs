@@ -7,7 +7,8 @@
 use crate::child::{Child, DeathSignal, Program};
 use crate::claim::Claim;
 use crate::locate;
-use crate::start::{Launch, PORT_ATTEMPTS, StartError, blocking};
+use crate::server::{Home, Server};
+use crate::start::{Launch, StartError, blocking};
 use crate::watch::Watch;
 use crate::{output, port, secret};
 use rustix::process::Signal;
@@ -16,7 +17,6 @@ use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -31,9 +31,6 @@ const USER: &str = "rdev";
 /// A batch of events is up to 256 KiB of JSON, other messages up to 1 MiB; the services refuse a
 /// server with less.
 const MAX_PAYLOAD_BYTES: u32 = 1024 * 1024;
-
-/// How long the server may take to write its state and end.
-const STOP_GRACE_SECONDS: u64 = 15;
 
 /// The greeting (`INFO …`) of a server, which is one line, is looked at up to here.
 const GREETING_BYTES: usize = 64;
@@ -76,6 +73,9 @@ pub struct NatsOptions {
     /// Without it every user of the machine can publish commands. Not for an `extra_config` that
     /// has accounts or users of its own.
     pub needs_password: bool,
+    /// What all streams may take on disk; `None` leaves it to the server, which takes three quarters
+    /// of what is free when it starts, and refuses a stream whose own limit is above that.
+    pub max_store_bytes: Option<u64>,
     /// More text for the configuration file (cluster, accounts).
     pub extra_config: String,
     /// The program; `None` finds or installs one.
@@ -94,6 +94,7 @@ impl NatsOptions {
             max_payload_bytes: MAX_PAYLOAD_BYTES,
             server_name: "rdev".to_owned(),
             needs_password: false,
+            max_store_bytes: None,
             extra_config: String::new(),
             program: None,
         }
@@ -101,22 +102,18 @@ impl NatsOptions {
 }
 
 /// A nats-server that runs, or ran and can be restarted.
-#[derive(Debug)]
-pub struct NatsServer {
-    home: Home,
-    ports: Ports,
-    child: Child,
-}
+pub type NatsServer = Server<NatsHome>;
 
+/// Ports of a nats-server.
 #[derive(Debug, Clone, Copy)]
-struct Ports {
+pub struct Ports {
     client: u16,
     monitor: Option<u16>,
 }
 
 /// What is there before the process is.
 #[derive(Debug)]
-struct Home {
+pub struct NatsHome {
     options: NatsOptions,
     claim: Arc<Claim>,
     program: PathBuf,
@@ -130,18 +127,8 @@ impl NatsServer {
     /// The program or the directory cannot be had, or the server does not get ready; then with what
     /// its log says.
     pub async fn start(options: NatsOptions) -> Result<Self, StartError> {
-        let home = blocking(move || Home::prepare(options)).await?;
-        let mut attempt = 1;
-        loop {
-            let ports = home.draw_ports();
-            let ports = ports.map_err(|source| StartError::NoPort { source })?;
-            let may_draw_again = home.options.port == 0 && attempt < PORT_ATTEMPTS;
-            match home.launch(ports).await {
-                Err(StartError::PortTaken { .. }) if may_draw_again => attempt += 1,
-                Err(error) => return Err(error),
-                Ok(child) => return Ok(Self { home, ports, child }),
-            }
-        }
+        let home = blocking(move || NatsHome::prepare(options)).await?;
+        Self::launch(home).await
     }
 
     /// The URL for clients, with the password if one is needed.
@@ -163,53 +150,9 @@ impl NatsServer {
     pub fn port(&self) -> u16 {
         self.ports.client
     }
-
-    /// The number of the process (of the last one, when it has ended).
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
-    }
-
-    /// The server's log.
-    pub fn log(&self) -> PathBuf {
-        self.home.log()
-    }
-
-    /// Waits until the server ends, for whatever reason.
-    pub async fn wait(&self) -> ExitStatus {
-        self.child.wait().await
-    }
-
-    /// Sends a signal, for tests that stop and continue it.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        self.child.signal(signal)
-    }
-
-    /// Kills the server (SIGKILL) and waits for its end.
-    pub async fn kill(&mut self) -> ExitStatus {
-        self.child.kill().await
-    }
-
-    /// Stops the server in good order and waits for its end.
-    pub async fn stop(&mut self) -> ExitStatus {
-        let grace = Duration::from_secs(STOP_GRACE_SECONDS);
-        self.child.stop(Signal::TERM, grace).await
-    }
-
-    /// Stops the server if it runs, and starts it again on the same store and ports.
-    ///
-    /// # Errors
-    /// As [`NatsServer::start`].
-    pub async fn restart(&mut self) -> Result<(), StartError> {
-        self.stop().await;
-        self.child = self.home.launch(self.ports).await?;
-        Ok(())
-    }
 }
 
-impl Home {
+impl NatsHome {
     fn prepare(options: NatsOptions) -> Result<Self, StartError> {
         let program = match &options.program {
             Some(program) => program.clone(),
@@ -228,8 +171,52 @@ impl Home {
         })
     }
 
+    fn configuration(&self, ports: Ports) -> String {
+        let Self {
+            options, password, ..
+        } = self;
+        let directory = quoted(&self.claim.directory().to_string_lossy());
+        let monitor = ports
+            .monitor
+            .map(|port| format!("http: \"127.0.0.1:{port}\"\n"));
+        let store = options.max_store_bytes;
+        let store = store.map(|bytes| format!("  max_file_store: {bytes}\n"));
+        let authorization = password.as_ref().map(|password| {
+            format!("authorization {{ user: {USER}, password: \"{password}\" }}\n")
+        });
+        format!(
+            "# Written at every start; changes here are lost.\n\
+             server_name: {name}\n\
+             listen: \"127.0.0.1:{port}\"\n\
+             max_payload: {payload}\n\
+             ports_file_dir: {directory}\n\
+             jetstream {{\n  store_dir: {directory}\n  sync_interval: {sync}\n{store}}}\n\
+             {monitor}{authorization}{extra}\n",
+            name = quoted(&options.server_name),
+            port = ports.client,
+            payload = options.max_payload_bytes,
+            sync = options.sync_interval,
+            store = store.unwrap_or_default(),
+            monitor = monitor.unwrap_or_default(),
+            authorization = authorization.unwrap_or_default(),
+            extra = options.extra_config,
+        )
+    }
+}
+
+impl Home for NatsHome {
+    const NAME: &'static str = SERVER;
+    const STOP_SIGNAL: Signal = Signal::TERM;
+    /// It writes its state.
+    const STOP_GRACE: Duration = Duration::from_secs(15);
+    type Ports = Ports;
+
     fn log(&self) -> PathBuf {
         self.claim.directory().join("server.log")
+    }
+
+    fn may_draw_again(&self) -> bool {
+        self.options.port == 0
     }
 
     fn draw_ports(&self) -> io::Result<Ports> {
@@ -280,35 +267,6 @@ impl Home {
             }
         };
         launch.until(ready).await
-    }
-
-    fn configuration(&self, ports: Ports) -> String {
-        let Self {
-            options, password, ..
-        } = self;
-        let directory = quoted(&self.claim.directory().to_string_lossy());
-        let monitor = ports
-            .monitor
-            .map(|port| format!("http: \"127.0.0.1:{port}\"\n"));
-        let authorization = password.as_ref().map(|password| {
-            format!("authorization {{ user: {USER}, password: \"{password}\" }}\n")
-        });
-        format!(
-            "# Written at every start; changes here are lost.\n\
-             server_name: {name}\n\
-             listen: \"127.0.0.1:{port}\"\n\
-             max_payload: {payload}\n\
-             ports_file_dir: {directory}\n\
-             jetstream {{\n  store_dir: {directory}\n  sync_interval: {sync}\n}}\n\
-             {monitor}{authorization}{extra}\n",
-            name = quoted(&options.server_name),
-            port = ports.client,
-            payload = options.max_payload_bytes,
-            sync = options.sync_interval,
-            monitor = monitor.unwrap_or_default(),
-            authorization = authorization.unwrap_or_default(),
-            extra = options.extra_config,
-        )
     }
 }
 

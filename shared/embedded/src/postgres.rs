@@ -12,7 +12,8 @@ use crate::account::{self, Account};
 use crate::child::{Child, DeathSignal, Program};
 use crate::claim::Claim;
 use crate::locate::{self, PostgresPrograms};
-use crate::start::{Launch, PORT_ATTEMPTS, StartError, blocking};
+use crate::server::{Home, Server};
+use crate::start::{Launch, StartError, blocking};
 use crate::watch::Watch;
 use crate::{output, port, secret};
 use rustix::process::Signal;
@@ -20,7 +21,6 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,9 +37,6 @@ const DATA_PARTIAL: &str = "data.partial";
 
 /// Processes that a dead owner may have left.
 const PROGRAMS: [&str; 2] = ["postgres", "initdb"];
-
-/// How long a fast shutdown may take: it writes everything out first.
-const STOP_GRACE_SECONDS: u64 = 30;
 
 /// The line of `postmaster.pid` that tells the server's state.
 const STATE_LINE: usize = 7;
@@ -87,16 +84,11 @@ impl PostgresOptions {
 }
 
 /// A PostgreSQL server that runs, or ran and can be restarted.
-#[derive(Debug)]
-pub struct Postgres {
-    home: Home,
-    port: u16,
-    child: Child,
-}
+pub type Postgres = Server<PostgresHome>;
 
 /// What is there before the process is.
 #[derive(Debug)]
-struct Home {
+pub struct PostgresHome {
     options: PostgresOptions,
     claim: Arc<Claim>,
     programs: PostgresPrograms,
@@ -105,7 +97,7 @@ struct Home {
     reads_everything: bool,
 }
 
-impl Postgres {
+impl Server<PostgresHome> {
     /// Starts a server, after making its database files if there are none, and returns when it takes
     /// connections.
     ///
@@ -113,27 +105,11 @@ impl Postgres {
     /// The programs or the directory cannot be had, the files are of another major version, or the
     /// server does not get ready; then with what its log says.
     pub async fn start(options: PostgresOptions) -> Result<Self, StartError> {
-        let home = blocking(move || Home::prepare(options)).await?;
+        let home = blocking(move || PostgresHome::prepare(options)).await?;
         if !home.data().join("PG_VERSION").exists() {
             home.make_data().await?;
         }
-        let mut attempt = 1;
-        loop {
-            let wanted = home.options.port;
-            let port = if wanted == 0 {
-                port::draw()
-            } else {
-                Ok(wanted)
-            };
-            let port = port.map_err(|source| StartError::NoPort { source })?;
-            match home.launch(port).await {
-                Err(StartError::PortTaken { .. }) if wanted == 0 && attempt < PORT_ATTEMPTS => {
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-                Ok(child) => return Ok(Self { home, port, child }),
-            }
-        }
+        Self::launch(home).await
     }
 
     /// The URL of the first database, with the password.
@@ -143,7 +119,9 @@ impl Postgres {
 
     /// The URL of a database of this name, which must need no escaping.
     pub fn url_of(&self, database: &str) -> String {
-        let Self { home, port, .. } = self;
+        let Self {
+            home, ports: port, ..
+        } = self;
         format!(
             "postgres://{USER}:{}@127.0.0.1:{port}/{database}",
             home.password
@@ -152,56 +130,11 @@ impl Postgres {
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The number of the process (of the last one, when it has ended).
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
-    }
-
-    /// The server's log.
-    pub fn log(&self) -> PathBuf {
-        self.home.log()
-    }
-
-    /// Waits until the server ends, for whatever reason.
-    pub async fn wait(&self) -> ExitStatus {
-        self.child.wait().await
-    }
-
-    /// Sends a signal, for tests that stop and continue it.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        self.child.signal(signal)
-    }
-
-    /// Kills the server (SIGKILL) and waits for its end. Its own children end by themselves, soon.
-    pub async fn kill(&mut self) -> ExitStatus {
-        self.child.kill().await
-    }
-
-    /// Stops the server in good order (connections are cut) and waits for its end.
-    pub async fn stop(&mut self) -> ExitStatus {
-        // SIGINT is the fast shutdown; SIGTERM would wait for every client.
-        let grace = Duration::from_secs(STOP_GRACE_SECONDS);
-        self.child.stop(Signal::INT, grace).await
-    }
-
-    /// Stops the server if it runs, and starts it again on the same files and port.
-    ///
-    /// # Errors
-    /// As [`Postgres::start`].
-    pub async fn restart(&mut self) -> Result<(), StartError> {
-        self.stop().await;
-        self.child = self.home.launch(self.port).await?;
-        Ok(())
+        self.ports
     }
 }
 
-impl Home {
+impl PostgresHome {
     fn prepare(options: PostgresOptions) -> Result<Self, StartError> {
         // When we are root, the directory stays ours, but the server's user must pass through it.
         let mode = if account::is_root() { 0o711 } else { 0o700 };
@@ -248,10 +181,6 @@ impl Home {
 
     fn data(&self) -> PathBuf {
         self.claim.directory().join(DATA)
-    }
-
-    fn log(&self) -> PathBuf {
-        self.claim.directory().join("server.log")
     }
 
     /// A program of PostgreSQL, as the right user, with nothing of our environment: variables like
@@ -314,38 +243,6 @@ impl Home {
         synced.map_err(failed)
     }
 
-    async fn launch(&self, port: u16) -> Result<Child, StartError> {
-        let data = self.data();
-        let claim = Arc::clone(&self.claim);
-        blocking(move || claim.end_leftovers(&[DATA, DATA_PARTIAL], &PROGRAMS)).await?;
-        remove_stale_pid_file(&data)?;
-        let log = self.log();
-        let log_start = output::rotate(&log);
-        let mut watch = Watch::new(&data);
-        let child = self
-            .program(&self.programs.postgres)
-            .argument("-D")
-            .argument(&data)
-            .arguments(self.settings(port))
-            .death_signal(DeathSignal::Quit)
-            .spawn()?;
-        let pid = child.pid();
-        let launch = Launch {
-            server: SERVER,
-            child,
-            port,
-            log: &log,
-            log_start,
-            hint: self.hint(),
-        };
-        let ready = async {
-            while !says_ready(&data, pid) {
-                watch.changed().await;
-            }
-        };
-        launch.until(ready).await
-    }
-
     fn settings(&self, port: u16) -> Vec<String> {
         let mut settings = vec![
             "listen_addresses=127.0.0.1".to_owned(),
@@ -379,6 +276,62 @@ impl Home {
         } else {
             ""
         }
+    }
+}
+
+impl Home for PostgresHome {
+    const NAME: &'static str = SERVER;
+    /// The fast shutdown; SIGTERM would wait for every client.
+    const STOP_SIGNAL: Signal = Signal::INT;
+    /// It writes everything out first.
+    const STOP_GRACE: Duration = Duration::from_secs(30);
+    type Ports = u16;
+
+    fn log(&self) -> PathBuf {
+        self.claim.directory().join("server.log")
+    }
+
+    fn may_draw_again(&self) -> bool {
+        self.options.port == 0
+    }
+
+    fn draw_ports(&self) -> io::Result<u16> {
+        match self.options.port {
+            0 => port::draw(),
+            wanted => Ok(wanted),
+        }
+    }
+
+    async fn launch(&self, port: u16) -> Result<Child, StartError> {
+        let data = self.data();
+        let claim = Arc::clone(&self.claim);
+        blocking(move || claim.end_leftovers(&[DATA, DATA_PARTIAL], &PROGRAMS)).await?;
+        remove_stale_pid_file(&data)?;
+        let log = self.log();
+        let log_start = output::rotate(&log);
+        let mut watch = Watch::new(&data);
+        let child = self
+            .program(&self.programs.postgres)
+            .argument("-D")
+            .argument(&data)
+            .arguments(self.settings(port))
+            .death_signal(DeathSignal::Quit)
+            .spawn()?;
+        let pid = child.pid();
+        let launch = Launch {
+            server: SERVER,
+            child,
+            port,
+            log: &log,
+            log_start,
+            hint: self.hint(),
+        };
+        let ready = async {
+            while !says_ready(&data, pid) {
+                watch.changed().await;
+            }
+        };
+        launch.until(ready).await
     }
 }
 
