@@ -3,6 +3,8 @@
 
 #[path = "cluster/nats.rs"]
 mod nats;
+#[path = "programs.rs"]
+mod programs;
 
 use std::time::Duration;
 
@@ -12,18 +14,13 @@ use rdev_tests::Outcome;
 use rdev_tests::client::{Client, Stream};
 use rdev_tests::log::{self, ExecLog};
 use rdev_tests::transcript::Transcript;
-use rdev_tests::world::{Options, Services, World};
+use rdev_tests::world::{Services, World};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use nats::NatsCluster;
-
-/// The program that the services are subcommands of.
-const RDEV: &str = env!("CARGO_BIN_EXE_rdev-under-test");
-
-/// The shim on its own.
-const SHIM: &str = env!("CARGO_BIN_EXE_rdev-shim-under-test");
+use programs::options;
 
 /// Prints until it is told to stop, and notes its process.
 const PRINTING: &str = "echo $$ >> started; i=0; while ! test -e stop; do i=$((i+1)); \
@@ -49,7 +46,7 @@ struct Clustered {
 async fn clustered() -> Outcome<Clustered> {
     let directory = tempfile::Builder::new().prefix("rdev-test-r3-").tempdir()?;
     let nats = NatsCluster::start(directory.path()).await?;
-    let options = Options::new(RDEV, SHIM)
+    let options = options()
         .variable("RDEV_NATS_URL", nats.url())
         .variable("RDEV_REPLICAS", "3");
     let (world, services) = World::start(options).await?;

@@ -14,24 +14,9 @@ mod fenced;
 mod killed;
 #[path = "faults/outage.rs"]
 mod outage;
+#[path = "programs.rs"]
+mod programs;
 #[path = "faults/trial.rs"]
 mod trial;
 
-use rdev_tests::Outcome;
-use rdev_tests::world::{Options, Services, World};
-
-/// The program that the services are subcommands of.
-const RDEV: &str = env!("CARGO_BIN_EXE_rdev-under-test");
-
-/// The shim on its own.
-const SHIM: &str = env!("CARGO_BIN_EXE_rdev-shim-under-test");
-
-/// How the worlds of these tests are.
-fn options() -> Options {
-    Options::new(RDEV, SHIM)
-}
-
-/// A world with one of each service.
-async fn world() -> Outcome<(World, Services)> {
-    World::start(options()).await
-}
+use programs::{options, world};

@@ -35,6 +35,8 @@ mod kube;
 mod nginx;
 #[path = "flow/output.rs"]
 mod output;
+#[path = "programs.rs"]
+mod programs;
 #[path = "flow/published.rs"]
 mod published;
 #[path = "flow/retention.rs"]
@@ -42,21 +44,4 @@ mod retention;
 #[path = "flow/tally.rs"]
 mod tally;
 
-use rdev_tests::Outcome;
-use rdev_tests::world::{Options, Services, World};
-
-/// The program that the services are subcommands of.
-const RDEV: &str = env!("CARGO_BIN_EXE_rdev-under-test");
-
-/// The shim on its own.
-const SHIM: &str = env!("CARGO_BIN_EXE_rdev-shim-under-test");
-
-/// How the worlds of these tests are.
-fn options() -> Options {
-    Options::new(RDEV, SHIM)
-}
-
-/// A world with one of each service.
-async fn world() -> Outcome<(World, Services)> {
-    World::start(options()).await
-}
+use programs::{RDEV, options, world};

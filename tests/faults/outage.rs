@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use rdev_bus::Bus;
 use rdev_tests::Outcome;
 use rdev_tests::client::Client;
 use rdev_tests::count::Count;
 use rdev_tests::log::{ExecLog, exec_id};
-use rdev_tests::proxy::Proxy;
+use rdev_tests::proxy::{Outage, Proxy};
 use rdev_tests::world::{Services, World};
 use tokio::time::{Instant, sleep};
 
@@ -19,34 +20,20 @@ const LONG: Duration = Duration::from_secs(10);
 /// After a network is back, clients notice at their next try, at most a reconnect delay later.
 const HEALED_MAX: Duration = Duration::from_secs(7);
 
-#[derive(Debug, Clone, Copy)]
-enum Outage {
-    /// Packets vanish.
-    Frozen,
-    /// Connections are reset, new ones too.
-    Refused,
+/// Who reaches the log through a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    Executor,
+    Gateway,
 }
 
-impl Outage {
-    async fn last(self, proxy: &Proxy, duration: Duration) {
-        match self {
-            Self::Frozen => proxy.freeze(),
-            Self::Refused => proxy.refuse(),
-        }
-        sleep(duration).await;
-        proxy.pass();
-    }
-}
-
-/// The executor, or else the gateway, reaches the log through a proxy.
-async fn world_with_proxy(for_executor: bool) -> Outcome<(World, Services, Proxy)> {
+async fn world_with_proxy(behind: Behind) -> Outcome<(World, Services, Proxy)> {
     let mut world = World::bare(options()).await?;
     let proxy = world.nats_proxy().await?;
     let projector = world.projector()?;
-    let (executor, (gateway, client)) = if for_executor {
-        (world.executor_through(&proxy)?, world.gateway()?)
-    } else {
-        (world.executor()?, world.gateway_through(&proxy)?)
+    let (executor, (gateway, client)) = match behind {
+        Behind::Executor => (world.executor_through(&proxy)?, world.gateway()?),
+        Behind::Gateway => (world.executor()?, world.gateway_through(&proxy)?),
     };
     world.ready(&client).await?;
     let services = Services {
@@ -58,8 +45,8 @@ async fn world_with_proxy(for_executor: bool) -> Outcome<(World, Services, Proxy
     Ok((world, services, proxy))
 }
 
-async fn executor_without_log(outage: Outage, duration: Duration) -> Outcome<()> {
-    let (world, services, proxy) = world_with_proxy(true).await?;
+async fn without_log(behind: Behind, outage: Outage, duration: Duration) -> Outcome<()> {
+    let (world, services, proxy) = world_with_proxy(behind).await?;
     let (client, bus) = (&services.client, world.bus().await?);
     let session = client.session("away").await?;
     let count = Count::to("count", 300).pausing(PAUSE);
@@ -68,54 +55,39 @@ async fn executor_without_log(outage: Outage, duration: Duration) -> Outcome<()>
     outage.last(&proxy, duration).await;
     let since = Instant::now();
     let (seen, _) = trial.end(&bus, &world.pod("away"), 1).await?;
-    let what = format!("executor and log {outage:?} for {duration:?}");
+    let what = format!("{behind:?} and log {outage:?} for {duration:?}");
     continued(&what, &seen, since, HEALED_MAX);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_executor_frozen_off_the_log_for_a_moment_goes_on() -> Outcome<()> {
-    executor_without_log(Outage::Frozen, SHORT).await
+    without_log(Behind::Executor, Outage::Frozen, SHORT).await
 }
 
 #[tokio::test]
 async fn an_executor_cut_off_the_log_for_a_moment_goes_on() -> Outcome<()> {
-    executor_without_log(Outage::Refused, SHORT).await
+    without_log(Behind::Executor, Outage::Refused, SHORT).await
 }
 
 #[tokio::test]
 async fn an_executor_frozen_off_the_log_for_long_goes_on() -> Outcome<()> {
-    executor_without_log(Outage::Frozen, LONG).await
+    without_log(Behind::Executor, Outage::Frozen, LONG).await
 }
 
 #[tokio::test]
 async fn an_executor_cut_off_the_log_for_long_goes_on() -> Outcome<()> {
-    executor_without_log(Outage::Refused, LONG).await
-}
-
-async fn gateway_without_log(outage: Outage, duration: Duration) -> Outcome<()> {
-    let (world, services, proxy) = world_with_proxy(false).await?;
-    let (client, bus) = (&services.client, world.bus().await?);
-    let session = client.session("away").await?;
-    let count = Count::to("count", 300).pausing(PAUSE);
-    let trial = Trial::begin(client, &session, count).await?;
-    trial.reader.until_count(50).await?;
-    outage.last(&proxy, duration).await;
-    let since = Instant::now();
-    let (seen, _) = trial.end(&bus, &world.pod("away"), 1).await?;
-    let what = format!("gateway and log {outage:?} for {duration:?}");
-    continued(&what, &seen, since, HEALED_MAX);
-    Ok(())
+    without_log(Behind::Executor, Outage::Refused, LONG).await
 }
 
 #[tokio::test]
 async fn readers_of_a_gateway_frozen_off_the_log_miss_nothing() -> Outcome<()> {
-    gateway_without_log(Outage::Frozen, Duration::from_secs(3)).await
+    without_log(Behind::Gateway, Outage::Frozen, Duration::from_secs(3)).await
 }
 
 #[tokio::test]
 async fn readers_of_a_gateway_cut_off_the_log_miss_nothing() -> Outcome<()> {
-    gateway_without_log(Outage::Refused, Duration::from_secs(3)).await
+    without_log(Behind::Gateway, Outage::Refused, Duration::from_secs(3)).await
 }
 
 #[tokio::test]
@@ -146,7 +118,7 @@ async fn post_in_an_outage(client: &Client, session: &str, count: &Count) -> Out
 
 #[tokio::test]
 async fn a_command_posted_while_the_log_is_cut_off_does_not_exist() -> Outcome<()> {
-    let (world, services, proxy) = world_with_proxy(false).await?;
+    let (world, services, proxy) = world_with_proxy(Behind::Gateway).await?;
     let (client, bus) = (&services.client, world.bus().await?);
     let session = client.session("outage").await?;
     let count = Count::to("count", 100);
@@ -155,42 +127,41 @@ async fn a_command_posted_while_the_log_is_cut_off_does_not_exist() -> Outcome<(
     proxy.pass();
     let exec = exec_id(client, &session, &count.name)?;
     assert!(ExecLog::read(&bus, &exec).await?.0.is_empty());
-    repeat(client, &session, &count).await?;
-    Trial::begin(client, &session, count)
-        .await?
-        .end(&bus, &world.pod("outage"), 1)
-        .await?;
-    Ok(())
+    repeated(client, &session, count, &bus, &world).await
 }
 
-/// The same POST until it is accepted, as its answer advises.
-async fn repeat(client: &Client, session: &str, count: &Count) -> Outcome<()> {
+/// The same POST until it is accepted, as its answer advises; then it has run once.
+async fn repeated(
+    client: &Client,
+    session: &str,
+    count: Count,
+    bus: &Bus,
+    world: &World,
+) -> Outcome<()> {
     let path = format!("/sessions/{session}/exec");
     loop {
         let answer = client.post(&path, &count.body()).await?;
         match answer.status {
-            503 => sleep(Duration::from_millis(100)).await,
-            200 | 201 => return Ok(()),
+            503 => sleep(PAUSE).await,
+            200 | 201 => break,
             _ => return Err(answer.text.into()),
         }
     }
+    let trial = Trial::begin(client, session, count).await?;
+    trial.end(bus, &world.pod("outage"), 1).await?;
+    Ok(())
 }
 
 /// Whatever became of the first POST, the repeat finds it or makes it.
 async fn posted_twice(fault: impl FnOnce(&Proxy)) -> Outcome<()> {
-    let (world, services, proxy) = world_with_proxy(false).await?;
+    let (world, services, proxy) = world_with_proxy(Behind::Gateway).await?;
     let (client, bus) = (&services.client, world.bus().await?);
     let session = client.session("outage").await?;
     let count = Count::to("count", 100);
     fault(&proxy);
     post_in_an_outage(client, &session, &count).await?;
     proxy.pass();
-    repeat(client, &session, &count).await?;
-    Trial::begin(client, &session, count)
-        .await?
-        .end(&bus, &world.pod("outage"), 1)
-        .await?;
-    Ok(())
+    repeated(client, &session, count, &bus, &world).await
 }
 
 #[tokio::test]

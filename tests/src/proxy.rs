@@ -63,6 +63,27 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
 }
 
+/// How a network is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// Packets vanish.
+    Frozen,
+    /// Connections are reset, new ones too.
+    Refused,
+}
+
+impl Outage {
+    /// Is there for so long.
+    pub async fn last(self, proxy: &Proxy, duration: Duration) {
+        match self {
+            Self::Frozen => proxy.freeze(),
+            Self::Refused => proxy.refuse(),
+        }
+        tokio::time::sleep(duration).await;
+        proxy.pass();
+    }
+}
+
 impl Proxy {
     /// A proxy on a free port that passes everything on to `target`.
     ///

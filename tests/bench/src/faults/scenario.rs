@@ -7,6 +7,7 @@ use rdev_embedded::Signal;
 use rdev_kube_standin::Ending;
 use rdev_tests::Outcome;
 use rdev_tests::cluster::{CONTAINER, NAMESPACE};
+use rdev_tests::proxy::Outage;
 use tokio::time::{Instant, sleep};
 
 use super::lane::{Lane, POD, Place, Trial};
@@ -23,6 +24,7 @@ const LONG: Duration = Duration::from_secs(9);
 const SHORT: Duration = Duration::from_secs(3);
 /// Longer than the ack wait: another executor has taken over by then.
 const STOPPED: Duration = Duration::from_secs(8);
+const CUT_OFF: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
@@ -163,8 +165,13 @@ impl Scenario {
             Self::NatsKilled => nats_killed(lane, trials, moment).await,
             Self::ExecutorCut(seconds) | Self::GatewayCut(seconds) | Self::ApiCut(seconds) => {
                 sleep(moment).await;
-                let since = cut(lane, Duration::from_secs(seconds), random.coin()).await;
-                lane.judge(trials, since).await
+                let outage = if random.coin() {
+                    Outage::Frozen
+                } else {
+                    Outage::Refused
+                };
+                outage.last(&lane.proxy, Duration::from_secs(seconds)).await;
+                lane.judge(trials, Instant::now()).await
             }
             Self::ExecutorCutOff => executor_cut_off(lane, trials, moment).await,
             Self::ChannelEnded(ending) => {
@@ -233,18 +240,6 @@ async fn nats_killed(lane: &mut Lane, trials: Vec<Trial>, moment: Duration) -> O
     lane.judge(trials, Instant::now()).await
 }
 
-/// Cuts what is behind the proxy, and says when that was over.
-async fn cut(lane: &Lane, duration: Duration, freezes: bool) -> Instant {
-    if freezes {
-        lane.proxy.freeze();
-    } else {
-        lane.proxy.refuse();
-    }
-    sleep(duration).await;
-    lane.proxy.pass();
-    Instant::now()
-}
-
 async fn executor_cut_off(
     lane: &mut Lane,
     trials: Vec<Trial>,
@@ -253,7 +248,7 @@ async fn executor_cut_off(
     let standby = lane.world.executor()?;
     sleep(moment).await;
     let since = Instant::now();
-    cut(lane, Duration::from_secs(10), true).await;
+    Outage::Frozen.last(&lane.proxy, CUT_OFF).await;
     let shown = lane.judge(trials, since).await;
     standby.stop().await;
     shown
