@@ -19,12 +19,18 @@ pub enum Exit {
 pub struct End {
     /// How the command's process ended. When it could not be started: code 127 (not found) or 126.
     pub exit: Exit,
-    /// The supervisor ended the command because its time was over.
+    /// The supervisor ended the command because a time was over.
     #[serde(default)]
     pub timed_out: bool,
+    /// That was the time of its silence, not of its whole run.
+    #[serde(default)]
+    pub was_idle: bool,
     /// The supervisor ended the command because it was told to cancel it.
     #[serde(default)]
     pub canceled: bool,
+    /// The supervisor could not end all of the command's processes: some survived SIGKILL.
+    #[serde(default)]
+    pub has_survivors: bool,
     /// Why the command's program could not be started.
     #[serde(default)]
     pub spawn_error: Option<String>,

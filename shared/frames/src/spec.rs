@@ -38,6 +38,9 @@ pub struct Spec {
     /// End the command after this long; `None` means never.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+    /// End the command when it has printed nothing for this long; `None` means never.
+    #[serde(default)]
+    pub idle_timeout_ms: Option<u64>,
     /// How to end the command: each signal in turn, then SIGKILL.
     #[serde(default = "default_stop")]
     pub stop: Vec<StopStep>,
@@ -61,6 +64,7 @@ impl Spec {
             stdin_open: false,
             merge: false,
             timeout_ms: None,
+            idle_timeout_ms: None,
             stop: default_stop(),
             overflow: Overflow::default(),
             journal_max_bytes: default_journal_max_bytes(),

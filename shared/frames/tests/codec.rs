@@ -57,14 +57,15 @@ fn spec() -> impl Strategy<Value = Box<Spec>> {
         (
             any::<bool>(),
             any::<bool>(),
-            any::<Option<u64>>(),
+            any::<(Option<u64>, Option<u64>)>(),
             stop,
             overflow,
             any::<u64>(),
         ),
     )
         .prop_map(|((argv, env, cwd, stdin), rest)| {
-            let (stdin_open, merge, timeout_ms, stop, overflow, journal_max_bytes) = rest;
+            let (stdin_open, merge, timeouts, stop, overflow, journal_max_bytes) = rest;
+            let (timeout_ms, idle_timeout_ms) = timeouts;
             let env: BTreeMap<String, String> = env;
             let stop = stop
                 .into_iter()
@@ -78,6 +79,7 @@ fn spec() -> impl Strategy<Value = Box<Spec>> {
                 stdin_open,
                 merge,
                 timeout_ms,
+                idle_timeout_ms,
                 stop,
                 overflow,
                 journal_max_bytes,
@@ -92,24 +94,24 @@ fn end() -> impl Strategy<Value = End> {
     ];
     let text = || proptest::option::of(".{0,20}");
     (
-        (exit, any::<bool>(), any::<bool>(), text(), text()),
+        (exit, any::<[bool; 4]>(), text(), text()),
         any::<(u64, u64, u64)>(),
         ".{0,64}",
     )
-        .prop_map(
-            |((exit, timed_out, canceled, spawn_error, error), numbers, hash)| End {
-                exit,
-                timed_out,
-                canceled,
-                spawn_error,
-                error,
-                stdout_bytes: numbers.0,
-                stderr_bytes: numbers.1,
-                stdout_sha256: hash.clone(),
-                stderr_sha256: hash,
-                duration_ms: numbers.2,
-            },
-        )
+        .prop_map(|((exit, flags, spawn_error, error), numbers, hash)| End {
+            exit,
+            timed_out: flags[0],
+            was_idle: flags[1],
+            canceled: flags[2],
+            has_survivors: flags[3],
+            spawn_error,
+            error,
+            stdout_bytes: numbers.0,
+            stderr_bytes: numbers.1,
+            stdout_sha256: hash.clone(),
+            stderr_sha256: hash,
+            duration_ms: numbers.2,
+        })
 }
 
 fn request() -> impl Strategy<Value = Request> {

@@ -7,6 +7,7 @@
 
 mod command;
 mod feed;
+mod limits;
 mod peers;
 mod reaper;
 mod run;

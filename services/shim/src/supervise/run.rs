@@ -3,36 +3,29 @@
 //! One thread polls everything; nothing here blocks, and nothing is polled for by the clock except
 //! while processes are being killed.
 
+mod finish;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdev_frames::journal::CHUNK_FRAME_HEADER_BYTES;
-use rdev_frames::{End, Exit, Overflow, Reply, Request, Spec, Stream};
+use rdev_frames::{Exit, Overflow, Reply, Request, Spec, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 use super::command::{self, NotStarted, Started};
 use super::feed::Feed;
+use super::limits::{Limits, Over};
 use super::peers::Peers;
 use super::reaper::{self, Death};
 use super::stop::{Due, Stop};
 use super::tree;
 use crate::claim::Claim;
 use crate::journal::{Writer, frame_buffer};
-use crate::place::hex;
-
-/// What a pipe may still hold once nobody below us is left to write into it.
-const LAST_READS_PER_PIPE: usize = 16;
-
-/// How long and how often the end frame is tried on a full disk, whose reserve somebody else took.
-const END_RETRY_EVERY: Duration = Duration::from_millis(200);
-const END_RETRIES: usize = 300;
-
-/// The exit that is told when not even SIGKILL ended the command.
-const SIGKILL: i32 = 9;
 
 /// One of the command's two streams.
 #[derive(Debug)]
@@ -63,14 +56,14 @@ struct Supervisor {
     peers: Peers,
     stop: Stop,
     started: Instant,
-    deadline: Option<Instant>,
+    limits: Limits,
     overflow: Overflow,
     journal_max_bytes: u64,
     /// How the command's own process ended.
     exit: Option<Exit>,
     /// No process below us is left.
     alone: bool,
-    timed_out: bool,
+    timed_out: Option<Over>,
     canceled: bool,
     spawn_error: Option<String>,
     /// Set once output is dropped instead of kept, because it cannot be kept.
@@ -91,7 +84,7 @@ pub(super) fn supervise(claim: Claim, spec: &Spec, ready: impl FnOnce()) -> Exit
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => {
             // Without an end frame the exec is lost; at least nothing of it goes on unseen.
-            tree::signal_all(rustix::process::Signal::KILL);
+            tree::signal_all(Signal::KILL);
             ExitCode::FAILURE
         }
     }
@@ -123,14 +116,12 @@ impl Supervisor {
             peers: Peers::new(listener, pid),
             stop: Stop::new(spec.stop.clone()),
             started,
-            deadline: spec
-                .timeout_ms
-                .and_then(|ms| started.checked_add(Duration::from_millis(ms))),
+            limits: Limits::new(spec, started),
             overflow: spec.overflow,
             journal_max_bytes: spec.journal_max_bytes,
             exit: None,
             alone: false,
-            timed_out: false,
+            timed_out: None,
             canceled: false,
             spawn_error: None,
             error: None,
@@ -236,7 +227,7 @@ impl Supervisor {
         if self.stop.has_begun() {
             self.stop.next_at()
         } else {
-            self.deadline
+            self.limits.next_at()
         }
     }
 
@@ -275,6 +266,7 @@ impl Supervisor {
 
     /// Keeps what was just read, or drops it once something could not be kept.
     fn keep(&mut self, index: usize, length: usize) {
+        self.limits.was_heard(Instant::now());
         if self.error.is_some() {
             return;
         }
@@ -339,6 +331,7 @@ impl Supervisor {
     fn apply(&mut self, index: usize, request: Request) -> Option<Reply> {
         match request {
             Request::Acknowledge { acknowledged, .. } => {
+                self.excuse_silence(Instant::now());
                 self.writer.acknowledge(acknowledged.offsets);
                 None
             }
@@ -409,74 +402,34 @@ impl Supervisor {
         new
     }
 
+    /// Nobody reads what a command prints while the journal is full: it cannot be heard then.
+    fn excuse_silence(&mut self, now: Instant) {
+        if self.is_full() {
+            self.limits.was_heard(now);
+        }
+    }
+
     fn pass_time(&mut self, now: Instant) {
-        if self.deadline.is_some_and(|deadline| now >= deadline) && self.stop.begin(now) {
-            self.timed_out = true;
+        self.excuse_silence(now);
+        if let Some(over) = self.limits.over(now)
+            && self.stop.begin(now)
+        {
+            self.timed_out = Some(over);
         }
         while let Some(due) = self.stop.due(now) {
             match due {
-                Due::Signal(number) => {
+                Due::Ask(number) => {
                     if let Some(signal) = tree::signal_of(number) {
-                        tree::signal_all(signal);
+                        tree::ask_all(signal);
                     }
                 }
+                Due::Kill => tree::signal_all(Signal::KILL),
                 Due::GiveUp => {
                     let error = "processes of the command survived SIGKILL";
                     self.error.get_or_insert_with(|| error.to_owned());
                 }
             }
         }
-    }
-
-    /// Writes the end. Until this has succeeded the exec is not over.
-    fn finish(mut self) -> io::Result<()> {
-        for index in 0..self.outputs.len() {
-            let mut reads = 0;
-            while reads < LAST_READS_PER_PIPE && self.read_output(index)? {
-                reads += 1;
-            }
-        }
-        let end = self.end();
-        self.write_end(&end)?;
-        self.peers.tell(true);
-        // What is only for the living; a failure leaves a little garbage until it is collected.
-        let _ = self.claim.tidy_up();
-        Ok(())
-    }
-
-    fn end(&self) -> End {
-        let [stdout, stderr] = &self.outputs;
-        let digest = |output: &Output| hex(&output.hash.clone().finalize());
-        let written = self.writer.written();
-        End {
-            exit: self.exit.unwrap_or(Exit::Signal(SIGKILL)),
-            timed_out: self.timed_out,
-            canceled: self.canceled,
-            spawn_error: self.spawn_error.clone(),
-            error: self.error.clone(),
-            stdout_bytes: written.stdout,
-            stderr_bytes: written.stderr,
-            stdout_sha256: digest(stdout),
-            stderr_sha256: digest(stderr),
-            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    fn write_end(&mut self, end: &End) -> io::Result<()> {
-        let mut result = self.writer.append_end(end);
-        if result.is_err() {
-            // If somebody was faster, trying again is all that is left.
-            let _ = self.claim.give_reserve_back();
-            result = self.writer.append_end(end);
-        }
-        for _ in 0..END_RETRIES {
-            if result.is_ok() {
-                break;
-            }
-            std::thread::sleep(END_RETRY_EVERY);
-            result = self.writer.append_end(end);
-        }
-        result
     }
 }
 

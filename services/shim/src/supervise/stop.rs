@@ -5,9 +5,6 @@ use std::time::{Duration, Instant};
 
 use rdev_frames::StopStep;
 
-/// SIGKILL, which no process can refuse.
-const SIGKILL: i32 = 9;
-
 /// SIGKILL is sent again to what was forked while the first one went round.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
 
@@ -18,8 +15,10 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Send this signal to everything.
-    Signal(i32),
+    /// Ask everything to end, with this signal.
+    Ask(i32),
+    /// Kill everything.
+    Kill,
     /// Nothing helps: go on without them.
     GiveUp,
 }
@@ -92,7 +91,7 @@ impl Stop {
                     again: now + KILL_AGAIN,
                     give_up,
                 };
-                Some(Due::Signal(SIGKILL))
+                Some(Due::Kill)
             }
             State::Idle | State::GivenUp => None,
         }
@@ -104,14 +103,14 @@ impl Stop {
                 again: now + KILL_AGAIN,
                 give_up: now + GIVE_UP_AFTER,
             };
-            return Due::Signal(SIGKILL);
+            return Due::Kill;
         };
         let wait = Duration::from_millis(step.wait_ms);
         self.state = State::Steps {
             next: next + 1,
             at: now + wait,
         };
-        Due::Signal(step.signal)
+        Due::Ask(step.signal)
     }
 }
 
@@ -137,13 +136,13 @@ mod tests {
         assert_eq!(stop.due(at(0)), None);
         assert!(stop.begin(at(0)));
         assert!(!stop.begin(at(1)), "the second order changes nothing");
-        assert_eq!(stop.due(at(1)), Some(Due::Signal(2)));
+        assert_eq!(stop.due(at(1)), Some(Due::Ask(2)));
         assert_eq!(stop.due(at(900)), None);
-        assert_eq!(stop.due(at(1_001)), Some(Due::Signal(15)));
+        assert_eq!(stop.due(at(1_001)), Some(Due::Ask(15)));
         assert_eq!(stop.due(at(1_500)), None);
-        assert_eq!(stop.due(at(1_501)), Some(Due::Signal(9)));
+        assert_eq!(stop.due(at(1_501)), Some(Due::Kill));
         assert_eq!(stop.due(at(1_502)), None);
-        assert_eq!(stop.due(at(1_551)), Some(Due::Signal(9)));
+        assert_eq!(stop.due(at(1_551)), Some(Due::Kill));
         assert!(!stop.has_given_up());
         assert_eq!(stop.due(at(11_501)), Some(Due::GiveUp));
         assert!(stop.has_given_up() && stop.has_begun());

@@ -50,6 +50,12 @@ pub(crate) fn signal_all(signal: Signal) {
     }
 }
 
+/// Asks every process below this one to end. One that stands still could not hear it.
+pub(crate) fn ask_all(signal: Signal) {
+    signal_all(signal);
+    signal_all(Signal::CONT);
+}
+
 /// A signal by number; `None` when there is no such signal.
 pub(crate) fn signal_of(number: i32) -> Option<Signal> {
     Signal::from_named_raw(number)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rdev_frames::{Exit, MAX_STDIN_BYTES, Offsets, Reply, Request, StopStep};
 
-use crate::channel::{Pod, argv, lives, shell};
+use crate::channel::{Pod, Received, argv, lives, shell, status_of};
 
 /// Prints the ids of three processes: a shell that ignores SIGTERM, a child of it, and a grandchild
 /// in a session of its own whose parent is gone.
@@ -235,4 +235,104 @@ fn much_input_waits_for_the_command_and_is_asked_for_again() {
         }
     }
     assert!(output == input, "{} of {} bytes", output.len(), input.len());
+}
+
+/// Forks and exits, again and again: what a walk has seen of it is gone when it is signalled.
+const RUNAWAY: &str = "import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setsid()
+print(os.getpid(), flush=True)
+while True:
+    if os.fork():
+        os._exit(0)";
+
+#[test]
+fn what_forks_while_it_is_killed_is_caught() {
+    let pod = Pod::new();
+    let mut channel = pod.channel();
+    let mut spec = argv(&["sh", "-c", "python3 -c \"$1\" & wait", "sh", RUNAWAY]);
+    spec.stop = vec![StopStep {
+        signal: 15,
+        wait_ms: 50,
+    }];
+    channel.launch(1, "exec", spec);
+    channel.accepted(1);
+    let chunk = channel.output(1);
+    assert!(channel.order(&Request::Cancel {
+        tag: 1,
+        control_seq: 1,
+    }));
+    let to = Offsets {
+        stdout: chunk.end_offset(),
+        stderr: 0,
+    };
+    let end = channel.rest(1, to).end;
+    assert!(end.canceled && !end.has_survivors, "{end:?}");
+    println!("caught after {} ms", end.duration_ms);
+}
+
+#[test]
+fn what_stands_still_is_asked_politely_all_the_same() {
+    let pod = Pod::new();
+    let mut channel = pod.channel();
+    let mut spec = shell(
+        "trap 'echo bye; exit 3' TERM; echo ready; kill -STOP $$; while :; do sleep 0.02; done",
+    );
+    spec.stop = vec![StopStep {
+        signal: 15,
+        wait_ms: 30_000,
+    }];
+    channel.launch(1, "exec", spec);
+    let pid = channel.accepted(1).pid;
+    let chunk = channel.output(1);
+    while !status_of(pid).unwrap()["State"].starts_with('T') {
+        std::thread::yield_now();
+    }
+    assert!(channel.order(&Request::Cancel {
+        tag: 1,
+        control_seq: 1,
+    }));
+    let to = Offsets {
+        stdout: chunk.end_offset(),
+        stderr: 0,
+    };
+    let finished = channel.rest(1, to);
+    assert_eq!(finished.stdout(), "bye\n");
+    assert_eq!(finished.end.exit, Exit::Code(3));
+    assert!(finished.end.canceled && finished.end.duration_ms < 20_000);
+}
+
+#[test]
+fn silence_ends_a_command_and_output_keeps_it() {
+    let pod = Pod::new();
+    let mut channel = pod.channel();
+    let mut spec = shell("for i in 1 2 3 4 5 6; do sleep 0.2; echo $i; done; exec sleep 300");
+    spec.idle_timeout_ms = Some(800);
+    spec.timeout_ms = Some(60_000);
+    let finished = channel.run("exec", spec);
+    let end = finished.end.clone();
+    assert!(end.timed_out && end.was_idle && !end.canceled, "{end:?}");
+    assert_eq!(finished.stdout(), "1\n2\n3\n4\n5\n6\n");
+    assert!(end.duration_ms >= 2_000, "{} ms", end.duration_ms);
+    assert!(end.duration_ms < 20_000, "{} ms", end.duration_ms);
+}
+
+/// A command that is not read cannot be heard: that is not its silence.
+#[test]
+fn a_command_that_is_held_back_is_not_silent() {
+    let pod = Pod::new();
+    let mut channel = pod.channel();
+    let mut spec = shell("head -c 4000000 /dev/zero; echo end; exec sleep 300");
+    spec.journal_max_bytes = 256 * 1024;
+    spec.idle_timeout_ms = Some(300);
+    channel.launch(1, "exec", spec);
+    channel.accepted(1);
+    let first = channel.output(1);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let mut received = Received::new(Offsets::default());
+    received.take(&first);
+    channel.acknowledge(1, received.to);
+    let finished = channel.rest_eagerly(1, received);
+    assert!(finished.end.was_idle, "{:?}", finished.end);
+    assert_eq!(finished.end.stdout_bytes, 4_000_004);
 }
