@@ -6,6 +6,8 @@
 mod channel;
 #[path = "faults/container.rs"]
 mod container;
+#[path = "faults/control.rs"]
+mod control;
 #[path = "faults/expired.rs"]
 mod expired;
 #[path = "faults/fenced.rs"]

@@ -21,6 +21,8 @@ mod conformance;
 mod consumer;
 #[path = "flow/consumers.rs"]
 mod consumers;
+#[path = "flow/control.rs"]
+mod control;
 #[path = "flow/cursors.rs"]
 mod cursors;
 #[path = "flow/dev.rs"]
@@ -41,7 +43,11 @@ mod programs;
 mod published;
 #[path = "flow/retention.rs"]
 mod retention;
+#[path = "flow/stdin.rs"]
+mod stdin;
 #[path = "flow/tally.rs"]
 mod tally;
+#[path = "flow/times.rs"]
+mod times;
 
 use programs::{RDEV, options, world};

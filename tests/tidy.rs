@@ -144,6 +144,7 @@ const ONE_HOME: [OneHome; 3] = [
             "\"rdev.live",
             "\"rdev.session",
             "\"rdev.control",
+            "\"rdev.ordered",
             "\"RDEV_EXEC\"",
             "\"RDEV_SESSION\"",
             "\"RDEV_CONTROL\"",

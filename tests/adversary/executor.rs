@@ -229,6 +229,9 @@ impl Job {
             Step::Reject { reason } => {
                 self.end_unclaimed(&state, Outcome::Rejected, reason, around)
             }
+            Step::TimeOut { reason } => {
+                self.end_unclaimed(&state, Outcome::TimedOut, reason, around);
+            }
             Step::Lose { reason } => self.end_unclaimed(&state, Outcome::Lost, reason, around),
             Step::Start if around.pod.is_gone => {
                 self.end_unclaimed(&state, Outcome::Rejected, "no such pod".to_owned(), around);

@@ -169,10 +169,11 @@ impl Pod {
     fn end(&self) -> ProcessEnd {
         ProcessEnd {
             exit: Exit::Code(7),
-            timed_out: false,
+            timed_out: None,
             canceled: false,
             spawn_error: None,
             error: None,
+            has_survivors: false,
             totals: Offsets {
                 stdout: self.bytes(OutputStream::Stdout).len() as u64,
                 stderr: self.bytes(OutputStream::Stderr).len() as u64,

@@ -337,17 +337,12 @@ impl World {
 fn command(recorded_at: Timestamp, is_late: bool) -> Vec<u8> {
     let margin = SignedDuration::from_secs(if is_late { -1 } else { 10 });
     let command = Command {
-        spec: CommandSpec {
-            work: CommandWork::Shell {
+        spec: CommandSpec::new(
+            CommandWork::Shell {
                 command: "true".to_owned(),
             },
-            args: Vec::new(),
-            env: std::collections::BTreeMap::new(),
-            cwd: None,
-            timeout_seconds: 60,
-            stdin: None,
-            merge: false,
-        },
+            60,
+        ),
         accept_until: recorded_at + margin,
         by: Requester::default(),
     };

@@ -180,6 +180,44 @@ impl Client {
         self.send(self.http.post(self.url(path)).json(body)).await
     }
 
+    /// Gives an order to an exec: `cancel`, or `signal` with its body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn order(
+        &self,
+        session: &str,
+        stream: &str,
+        what: &str,
+        body: &Value,
+    ) -> Outcome<Answer> {
+        let path = format!("/sessions/{session}/execs/{stream}/{what}");
+        self.post(&path, body).await
+    }
+
+    /// Cancels an exec.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn cancel(&self, session: &str, stream: &str) -> Outcome<Answer> {
+        self.order(session, stream, "cancel", &json!({})).await
+    }
+
+    /// Gives a piece of standard input to an exec; `query` says where it is, as in `offset=0&end=true`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn stdin(
+        &self,
+        session: &str,
+        stream: &str,
+        query: &str,
+        bytes: impl Into<reqwest::Body>,
+    ) -> Outcome<Answer> {
+        let path = format!("/sessions/{session}/execs/{stream}/stdin?{query}");
+        self.send(self.http.post(self.url(&path)).body(bytes)).await
+    }
+
     /// DELETE below the project.
     ///
     /// # Errors

@@ -4,7 +4,6 @@
 //! Invariant: it writes as an executor does, fenced and numbered; nobody runs its command.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rdev_bus::Bus;
@@ -152,17 +151,12 @@ pub fn id(exec: &ExecId, messages: &[Written], number: u64) -> String {
 }
 
 fn command() -> Command {
-    let spec = CommandSpec {
-        work: Work::Shell {
+    let spec = CommandSpec::new(
+        Work::Shell {
             command: "true".to_owned(),
         },
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        cwd: None,
-        timeout_seconds: 60,
-        stdin: None,
-        merge: false,
-    };
+        60,
+    );
     Command {
         spec,
         accept_until: Timestamp::MAX,

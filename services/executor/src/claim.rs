@@ -323,8 +323,10 @@ fn spec(context: &Context, invocation: Invocation) -> Spec {
         env,
         cwd: invocation.cwd,
         stdin: invocation.stdin.into(),
+        stdin_open: invocation.stdin_open,
         merge: invocation.merge,
         timeout_ms: Some(milliseconds(invocation.timeout)),
+        idle_timeout_ms: invocation.idle_timeout.map(milliseconds),
         stop: invocation
             .stop
             .iter()

@@ -79,9 +79,13 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
     };
     loop {
         let claimed = match exec::decide(&state, offer.deliveries, offer.recorded_at, now()) {
-            Step::Finished => return Ok(()),
+            Step::Finished => return finish::remove_orders(context, &offer.exec).await,
             Step::Reject { reason } => {
                 let end = Complete::without_process(Outcome::Rejected, reason);
+                claim::end_unclaimed(context, &state, &end).await
+            }
+            Step::TimeOut { reason } => {
+                let end = Complete::without_process(Outcome::TimedOut, reason);
                 claim::end_unclaimed(context, &state, &end).await
             }
             Step::Lose { reason } => {
@@ -99,7 +103,7 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
                 let ended = Box::pin(pump::run(context, running, writer, proof)).await?;
                 return finish::run(context, ended).await;
             }
-            Ok(Claim::Ended) => return Ok(()),
+            Ok(Claim::Ended) => return finish::remove_orders(context, &offer.exec).await,
             // Somebody else wrote first: what they wrote decides.
             Err(Stop::StoodBack) => state = look(context, &offer.exec).await?,
             Err(Stop::Passing(reason)) if state.claim.is_none() => {
@@ -109,7 +113,7 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
                 // The last try: the end says what the tries have failed of.
                 let end = Complete::without_process(Outcome::Rejected, reason);
                 claim::end_unclaimed(context, &state, &end).await?;
-                return Ok(());
+                return finish::remove_orders(context, &offer.exec).await;
             }
             Err(stop) => return Err(stop),
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rdev_bus::append::{Entry, ExecWriter};
-use rdev_contract::envelope::{Body, PAYLOAD_VERSION};
-use rdev_contract::event::{Complete, Event, EventBatch, Kind, PodIdentity};
+use rdev_bus::append::ExecWriter;
+use rdev_contract::envelope::PAYLOAD_VERSION;
+use rdev_contract::event::{Complete, PodIdentity};
 use rdev_contract::id::{ClaudeSessionId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::session::{Linked, SessionFact, SessionMessage};
@@ -25,6 +25,8 @@ pub struct Ended {
     pub to: Offsets,
     /// The end.
     pub complete: Complete,
+    /// Orders were given.
+    pub has_orders: bool,
     /// The container it ran in.
     pub pod: PodIdentity,
     /// Its key in the shim.
@@ -45,11 +47,23 @@ pub async fn run(context: &Arc<Context>, ended: Ended) -> Result<(), Stop> {
         "exec complete"
     );
     append_complete(ended.writer, ended.next, ended.to, &ended.complete).await?;
+    if ended.has_orders {
+        remove_orders(context, &ended.exec).await?;
+    }
     // Only a channel that is open anyway: a journal that stays costs a little disk, no more.
     if let Ok(channel) = context.channels.get(&ended.pod).await {
         channel.collect(ended.key).await;
     }
     Ok(())
+}
+
+/// Removes the orders of an exec that has ended. If that fails its command is offered again, and they
+/// are removed then.
+///
+/// # Errors
+/// [`Stop`] when the log does not answer.
+pub async fn remove_orders(context: &Context, exec: &ExecId) -> Result<(), Stop> {
+    Ok(context.bus.remove_orders(exec, None).await?)
 }
 
 /// Appends `complete` as the exec's last event.
@@ -62,17 +76,7 @@ pub async fn append_complete(
     to: Offsets,
     complete: &Complete,
 ) -> Result<(), Stop> {
-    let mut events = EventBatch::default();
-    events
-        .push(&Event::Complete(complete))
-        .map_err(|error| Stop::Passing(error.to_string()))?;
-    let entry = Entry {
-        kind: Kind::Complete,
-        first: Some(number),
-        to: Some(to),
-        body: Body::Events(&events),
-    };
-    writer.append(entry, now()).await?;
+    writer.append_end(number, to, complete, now()).await?;
     Ok(())
 }
 

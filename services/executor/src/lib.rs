@@ -2,7 +2,8 @@
 //!
 //! The stations are the files: [`intake`] (an offered command and a free slot), [`drive`] (what is
 //! to be done with it), [`claim`] (the log says whose it is), [`pump`] (frames to events to the
-//! log), [`finish`] (its end), beside [`lease`] (it is still ours) and [`pod`] (the way into pods).
+//! log), [`finish`] (its end), beside [`lease`] (it is still ours), [`orders`] (what else is wanted of it) and [`pod`] (the way
+//! into pods).
 //!
 //! Invariant: every state that matters is in the log or in the pod. An executor can be killed at
 //! any moment.
@@ -11,9 +12,11 @@ pub mod claim;
 pub mod config;
 pub mod context;
 pub mod drive;
+mod feed;
 pub mod finish;
 pub mod intake;
 pub mod lease;
+pub mod orders;
 pub mod pod;
 pub mod pump;
 

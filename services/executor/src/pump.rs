@@ -13,7 +13,7 @@ use rdev_bus::append::{AppendError, Entry, ExecWriter};
 use rdev_contract::envelope::Body;
 use rdev_contract::event::{Complete, Outcome, OutputStream};
 use rdev_contract::position::{EventNo, Offsets};
-use rdev_domain::run::{Batch, Exit, ProcessEnd};
+use rdev_domain::run::{Batch, Exit, ProcessEnd, TimeOut};
 use rdev_frames::{Acknowledged, Chunk, End, RefusalCode, Stream};
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::claim::{Running, frame_offsets};
 use crate::context::{Context, Stop, final_reason, now};
 use crate::finish::Ended;
 use crate::lease::Proof;
+use crate::orders::Orders;
 use crate::pod::PodError;
 use crate::pod::channel::ExecEvent;
 
@@ -50,6 +51,8 @@ struct Pump<'a> {
     /// What the append under way will have put into the log.
     appending: Option<(Append, EventNo, Offsets)>,
     last: Option<Last>,
+    /// What else is wanted of it.
+    orders: Orders,
     /// Resolves when the container is gone.
     replaced: BoxFuture<'static, String>,
     /// Why it is gone, and how long its last words are waited for.
@@ -72,6 +75,7 @@ pub async fn run(
 ) -> Result<Ended, Stop> {
     let (watching, pod) = (Arc::clone(context), running.pod.clone());
     let mut pump = Pump {
+        orders: Orders::of(&context.bus, &running.exec),
         running,
         writer: Some(writer),
         appending: None,
@@ -98,6 +102,7 @@ impl Pump<'_> {
         let may_read = self.last.is_none() && run.pending_bytes() < PENDING_MAX_BYTES;
         let partial_due = run.partial_due().map(|due| self.began + due);
         let given_up = self.gone.as_ref().map(|(_, until)| *until);
+        let give_again = self.orders.retry_at();
         tokio::select! {
             biased;
             (writer, result) = appended(&mut self.appending) => {
@@ -106,6 +111,12 @@ impl Pump<'_> {
             }
             () = sleep_until(partial_due) => {
                 self.running.run.flush_partials(self.began.elapsed());
+            }
+            order = self.orders.next(), if self.last.is_none() => {
+                self.orders.take(order, &self.running.handle).await;
+            }
+            () = sleep_until(give_again), if self.last.is_none() => {
+                self.orders.give_again(&self.running.handle).await;
             }
             event = self.running.handle.next(), if may_read => {
                 self.take(context, event).await?;
@@ -170,6 +181,16 @@ impl Pump<'_> {
                 self.lose(message);
             }
             ExecEvent::Lost(reason) => self.lose(reason),
+            ExecEvent::Controlled { control_seq } => self.orders.confirmed(control_seq),
+            ExecEvent::Stdin {
+                offset,
+                full,
+                closed,
+            } => {
+                let shim = &self.running.handle;
+                self.orders.fed(offset, full, closed, shim).await;
+            }
+            ExecEvent::Undone(message) => self.orders.undone(&message),
             ExecEvent::Disconnected(reason) => self.reconnect(context, &reason).await?,
         }
         Ok(())
@@ -235,6 +256,7 @@ impl Pump<'_> {
                         }
                         Some(_) | None => channel.follow(key, from, window).await,
                     };
+                    self.orders.give_again(&self.running.handle).await;
                     return Ok(());
                 }
                 Err(error) => {
@@ -279,10 +301,13 @@ impl Pump<'_> {
             to,
             ..
         } = self.running;
-        let complete = match last {
+        let mut complete = match last {
             Last::Ended(end) => run.complete(&process_end(*end), exec.session.conversation()),
             Last::Without(complete) => complete,
         };
+        if complete.outcome == Outcome::Canceled && complete.reason.is_empty() {
+            self.orders.cancel_reason().clone_into(&mut complete.reason);
+        }
         Ok(Ended {
             exec,
             command_seq,
@@ -290,6 +315,7 @@ impl Pump<'_> {
             next: run.next(),
             to,
             complete,
+            has_orders: self.orders.are_there(),
             pod,
             key,
         })
@@ -340,7 +366,12 @@ fn process_end(end: End) -> ProcessEnd {
             rdev_frames::Exit::Code(code) => Exit::Code(code),
             rdev_frames::Exit::Signal(signal) => Exit::Signal(signal),
         },
-        timed_out: end.timed_out,
+        timed_out: end.timed_out.then_some(if end.was_idle {
+            TimeOut::Idle
+        } else {
+            TimeOut::Run
+        }),
+        has_survivors: end.has_survivors,
         canceled: end.canceled,
         spawn_error: end.spawn_error,
         error: end.error,

@@ -148,7 +148,7 @@ async fn wait_for_end(bus: &Bus, exec: &ExecId, state: &ExecState) -> Result<(),
     }
 }
 
-fn view(state: &ExecState) -> Result<ExecView, ApiError> {
+pub(crate) fn view(state: &ExecState) -> Result<ExecView, ApiError> {
     let complete = state
         .complete
         .as_ref()

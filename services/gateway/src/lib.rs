@@ -1,6 +1,6 @@
 //! The HTTP API of rdev: the only axum.
 //!
-//! Commands come in (`accept`) and go into the log; events come out of the log and go to
+//! Commands come in (`accept`) and go into the log, as do orders for them (`control`); events come out of the log and go to
 //! readers as server-sent events (`events`) or as the bytes that were printed (`output`); sessions and single execs are folded from the log,
 //! lists come from the read model. All paths are in `routes`, all errors in `problem`.
 //!
@@ -10,6 +10,7 @@
 mod accept;
 mod as_of;
 mod config;
+mod control;
 mod conversations;
 mod cors;
 mod events;

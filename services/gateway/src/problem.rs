@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use rdev_bus::ReadError;
 use rdev_contract::http::Problem;
 use rdev_contract::id::StreamId;
+use rdev_domain::control::{STDIN_ORDER_MAX_BYTES, StdinRefused};
 use rdev_domain::request::RequestError;
 
 use crate::accept::COMMAND_MAX_BYTES;
@@ -49,6 +50,21 @@ pub(crate) enum ApiError {
         /// For people.
         detail: &'static str,
     },
+    /// A piece of standard input that does not continue what was given.
+    #[error("{0}")]
+    StdinRefused(StdinRefused),
+    /// The command does not read its standard input.
+    #[error("more input is waiting to be read by the command than is kept for it: try again")]
+    StdinFull {
+        /// Where the next piece has to begin.
+        next_offset: u64,
+    },
+    /// More orders wait than are kept for one exec.
+    #[error("as many orders wait for this exec as are kept: try again")]
+    OrdersFull,
+    /// A piece of standard input is longer than one may be.
+    #[error("a piece of standard input has {STDIN_ORDER_MAX_BYTES} bytes at most: send several")]
+    StdinTooLarge,
     /// The body is longer than a request may be.
     #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
     BodyTooLarge,
@@ -83,9 +99,6 @@ pub(crate) enum ApiError {
         /// How many there are.
         total: u64,
     },
-    /// This build does not do it.
-    #[error("{0}")]
-    Unsupported(&'static str),
     /// The log cannot be read or written right now; nothing happened.
     #[error("the event log is not available: try again")]
     LogUnavailable,
@@ -152,13 +165,15 @@ impl ApiError {
             Self::NoSuchRoute | Self::NotFound(_) | Self::NoSuchProject => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
-            Self::Conflict { .. } => StatusCode::CONFLICT,
-            Self::BodyTooLarge | Self::CommandTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Conflict { .. } | Self::StdinRefused(_) => StatusCode::CONFLICT,
+            Self::StdinFull { .. } | Self::OrdersFull => StatusCode::TOO_MANY_REQUESTS,
+            Self::BodyTooLarge | Self::CommandTooLarge | Self::StdinTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Expired { .. } | Self::OutputExpired { .. } => StatusCode::GONE,
             Self::BehindEnd { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::LogUnavailable
             | Self::TooManyStreams
             | Self::CommandNotStored { .. }
@@ -178,6 +193,11 @@ impl ApiError {
             Self::Invalid { code, .. }
             | Self::Conflict { code, .. }
             | Self::CommandNotStored { code, .. } => code,
+            Self::StdinRefused(StdinRefused::Gap { .. }) => "stdin_gap",
+            Self::StdinRefused(StdinRefused::Closed { .. }) => "stdin_closed",
+            Self::StdinFull { .. } => "stdin_full",
+            Self::OrdersFull => "orders_full",
+            Self::StdinTooLarge => "stdin_too_large",
             Self::BodyTooLarge => "body_too_large",
             Self::CommandTooLarge => "command_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -185,7 +205,6 @@ impl ApiError {
             Self::Expired { .. } => "events_expired",
             Self::OutputExpired { .. } => "output_expired",
             Self::BehindEnd { .. } => "range_not_satisfiable",
-            Self::Unsupported(_) => "not_supported",
             Self::LogUnavailable => "log_unavailable",
             Self::TooManyStreams => "too_many_streams",
             Self::CommandUnknown { .. } | Self::OutcomeUnknown => "outcome_unknown",
@@ -201,6 +220,8 @@ impl ApiError {
             self,
             Self::LogUnavailable
                 | Self::TooManyStreams
+                | Self::StdinFull { .. }
+                | Self::OrdersFull
                 | Self::CommandNotStored { .. }
                 | Self::CommandUnknown { .. }
                 | Self::OutcomeUnknown
@@ -229,6 +250,10 @@ impl ApiError {
             | Self::NoSuchProject
             | Self::Invalid { .. }
             | Self::Conflict { .. }
+            | Self::StdinRefused(_)
+            | Self::StdinFull { .. }
+            | Self::OrdersFull
+            | Self::StdinTooLarge
             | Self::BodyTooLarge
             | Self::CommandTooLarge
             | Self::BodyTimeout
@@ -236,7 +261,6 @@ impl ApiError {
             | Self::Expired { .. }
             | Self::OutputExpired { .. }
             | Self::BehindEnd { .. }
-            | Self::Unsupported(_)
             | Self::LogUnavailable
             | Self::TooManyStreams
             | Self::OutcomeUnknown
@@ -260,6 +284,16 @@ impl ApiError {
         }
     }
 
+    const fn next_offset(&self) -> Option<u64> {
+        if let Self::StdinRefused(refused) = self {
+            return Some(refused.next_offset());
+        }
+        if let Self::StdinFull { next_offset } = self {
+            return Some(*next_offset);
+        }
+        None
+    }
+
     fn body(&self) -> Problem {
         let status = self.status();
         let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
@@ -271,6 +305,7 @@ impl ApiError {
             code: self.code().to_owned(),
             stream_id: self.stream_id(),
             first_available: self.first_available(),
+            next_offset: self.next_offset(),
             outcome_unknown: unavailable.then_some(!self.has_no_side_effects()),
         }
     }

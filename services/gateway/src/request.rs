@@ -148,15 +148,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
     }
 }
 
+/// A body of bytes.
+pub(crate) struct RawBody(pub(crate) Vec<u8>);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        tokio::time::timeout(BODY_TIMEOUT, read_body(request.into_body()))
+            .await
+            .map_err(|_| ApiError::BodyTimeout)?
+            .map(Self)
+    }
+}
+
 /// A body of JSON, whatever its content type says: clients of the original API send any.
 pub(crate) struct AnyJson<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for AnyJson<T> {
     type Rejection = ApiError;
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let body = tokio::time::timeout(BODY_TIMEOUT, read_body(request.into_body()))
-            .await
-            .map_err(|_| ApiError::BodyTimeout)??;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let RawBody(body) = RawBody::from_request(request, state).await?;
         parse_json(&body).map(Self)
     }
 }

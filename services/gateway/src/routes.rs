@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::problem::ApiError;
 use crate::state::Gateway;
 use crate::{
-    accept, conversations, cors, events, execs, health, output, published, sessions, usage,
+    accept, control, conversations, cors, events, execs, health, output, published, sessions, usage,
 };
 
 /// Names of the path parameters.
@@ -43,6 +43,9 @@ const EVENTS: &str = "/projects/{project}/sessions/{session}/events";
 const EXECS: &str = "/projects/{project}/sessions/{session}/execs";
 const EXEC_VIEW: &str = "/projects/{project}/sessions/{session}/execs/{stream}";
 const EXEC_EVENTS: &str = "/projects/{project}/sessions/{session}/execs/{stream}/events";
+const CANCEL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/cancel";
+const SIGNAL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/signal";
+const STDIN: &str = "/projects/{project}/sessions/{session}/execs/{stream}/stdin";
 const OUTPUT: &str = "/projects/{project}/sessions/{session}/execs/{stream}/output";
 const PROJECT_EXECS: &str = "/projects/{project}/execs";
 const USAGE: &str = "/projects/{project}/usage";
@@ -66,6 +69,9 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route(EXECS, get(execs::list))
         .route(EXEC_VIEW, get(execs::get))
         .route(EXEC_EVENTS, get(events::exec))
+        .route(CANCEL, post(control::cancel))
+        .route(SIGNAL, post(control::signal))
+        .route(STDIN, post(control::stdin))
         .route(OUTPUT, get(output::get))
         .route(PROJECT_EXECS, get(execs::of_project))
         .route(USAGE, get(usage::of_project))

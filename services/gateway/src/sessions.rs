@@ -19,11 +19,12 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::as_of::{Projection, UpToDate};
+use crate::control;
 use crate::filter::Wanted;
 use crate::problem::ApiError;
 use crate::request::{By, InProject, InSession, Options, Paging, StrictJson};
 use crate::routes::session_url;
-use crate::state::{Log, now};
+use crate::state::{Gateway, Log, now};
 
 /// `POST /projects/{project}/sessions`.
 pub(crate) async fn create(
@@ -104,20 +105,24 @@ pub(crate) struct EndOptions {
 
 /// `DELETE /projects/{project}/sessions/{session}`: no new exec from here on. Ending it twice is
 /// ending it once.
+///
+/// With `cancel`, none of its execs is left running: a command that was stored before the end is
+/// found here and canceled, one that is stored behind it is rejected by whoever would start it.
 pub(crate) async fn end(
-    State(log): State<Log>,
-    State(projection): State<Projection>,
+    State(gateway): State<Gateway>,
     InSession(project, session): InSession,
     Options(options): Options<EndOptions>,
     By(by): By,
 ) -> Result<impl IntoResponse, ApiError> {
+    let Gateway {
+        log, projection, ..
+    } = &gateway;
+    let ending = ended(log, project.clone(), session, by.clone(), options.cancel);
+    let (state, sequence) = ending.await?;
     if options.cancel {
-        return Err(ApiError::Unsupported(
-            "running execs cannot be canceled yet: leave cancel out",
-        ));
+        control::cancel_all(&gateway, &project, session, &by).await?;
     }
-    let (state, sequence) = ended(&log, project, session, by, options.cancel).await?;
-    let token = projection.token(&log, WrittenTo::Sessions, sequence).await;
+    let token = projection.token(log, WrittenTo::Sessions, sequence).await;
     Ok((token, Json(state.view())))
 }
 

@@ -71,15 +71,7 @@ impl World {
     }
 
     async fn submit(&self, exec: &ExecId, work: Work) -> StreamSeq {
-        let spec = CommandSpec {
-            work,
-            args: Vec::new(),
-            env: std::collections::BTreeMap::new(),
-            cwd: None,
-            timeout_seconds: 5,
-            stdin: None,
-            merge: false,
-        };
+        let spec = CommandSpec::new(work, 5);
         let at = jiff::Timestamp::now();
         let command = Command {
             spec,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rdev_contract::envelope::{Body, Chain, Recorded};
-use rdev_contract::event::Kind;
+use rdev_contract::event::{Complete, Event, EventBatch, Kind};
 use rdev_contract::id::{ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::{Filter, Subject};
@@ -119,6 +119,30 @@ impl ExecWriter {
                 return result;
             }
         }
+    }
+
+    /// Appends the end, as event `number`, with output up to `to`.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append_end(
+        &mut self,
+        number: EventNo,
+        to: Offsets,
+        complete: &Complete,
+        at: Timestamp,
+    ) -> Result<StreamSeq, AppendError> {
+        let mut events = EventBatch::default();
+        events
+            .push(&Event::Complete(complete))
+            .map_err(|error| AppendError::Encoding(error.to_string()))?;
+        let entry = Entry {
+            kind: Kind::Complete,
+            first: Some(number),
+            to: Some(to),
+            body: Body::Events(&events),
+        };
+        self.append(entry, at).await
     }
 
     /// The exec's last message as this writer knows it.

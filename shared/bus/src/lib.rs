@@ -4,7 +4,8 @@
 //! exec stream names the sequence that it expects as its exec's last, so the broker itself
 //! refuses duplicates, reordering and writers that have been replaced ([`append`], [`submit`]).
 //! Reading is by sequence ([`read`]), live ([`live`]) or as a follower of everything
-//! ([`follow`]). Commands are handed out by a durable consumer ([`queue`]).
+//! ([`follow`]). Commands are handed out by a durable consumer ([`queue`]),
+//! and orders for them are kept in a stream of their own ([`control`]).
 //!
 //! Invariant: a publish is two awaits, the second being the ack; what was not acknowledged is
 //! looked up at the leader before anything else is decided.
@@ -12,6 +13,7 @@
 pub mod append;
 mod capacity;
 mod connect;
+pub mod control;
 pub mod fence;
 pub mod follow;
 pub mod live;

@@ -1,9 +1,10 @@
-//! Following one exec or one session: the log from a position on, then what is stored live.
+//! Following one exec, one session or one exec's orders: what is stored from a position on, then what
+//! is stored live.
 //!
 //! Live messages come over core NATS from the republished subjects (stored messages only). A
 //! message of an exec names its predecessor, so a missed one is seen at once and read from the
-//! log; a session's messages only name those of their own exec, so for a session they tell that
-//! there is something to read. After a reconnect and in a quiet while the leader is asked as
+//! log; a session's messages only name those of their own exec, and of orders only word comes, so
+//! there they tell that there is something to read. After a reconnect and in a quiet while the leader is asked as
 //! well. The reader therefore sees every stored message once, in order, whatever the subscription
 //! loses.
 //!
@@ -19,12 +20,14 @@ use jiff::Timestamp;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
-use rdev_contract::subject::Filter;
+use rdev_contract::subject::{CONTROL_STREAM, Filter, Subject};
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::Bus;
-use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError, Stored};
+use crate::read::{
+    LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, PAGE_MAX_MESSAGES, ReadError, Stored,
+};
 
 /// How long without a message until the leader is asked whether one was missed; doubles up to the
 /// maximum. Short at first: in a cluster, word of a new subscription takes a moment to get around.
@@ -74,8 +77,10 @@ pub enum Next {
 #[derive(Debug)]
 pub struct LogReader {
     bus: Bus,
-    scope: Scope,
+    stream: &'static str,
     stored: Filter,
+    /// A live message is whole and names the one before it.
+    is_linked: bool,
     live: Subscriber,
     connections: watch::Receiver<u64>,
     position: StreamSeq,
@@ -109,13 +114,37 @@ impl LogReader {
     /// # Errors
     /// [`ReadError`] when there is no connection to subscribe on.
     pub async fn open(bus: &Bus, scope: Scope, after: StreamSeq) -> Result<Self, ReadError> {
+        let stream = LogStream::Exec.name();
+        let is_linked = matches!(scope, Scope::Exec(_));
+        Self::subscribe(bus, stream, scope.stored(), &scope.live(), is_linked, after).await
+    }
+
+    /// Reads the orders that are kept for an exec, from the oldest on.
+    ///
+    /// # Errors
+    /// [`ReadError`] when there is no connection to subscribe on.
+    pub async fn of_orders(bus: &Bus, exec: &ExecId) -> Result<Self, ReadError> {
+        let stored = Subject::control(exec).into();
+        let live = Filter::ordered(exec);
+        Self::subscribe(bus, CONTROL_STREAM, stored, &live, false, StreamSeq(0)).await
+    }
+
+    async fn subscribe(
+        bus: &Bus,
+        stream: &'static str,
+        stored: Filter,
+        live: &Filter,
+        is_linked: bool,
+        after: StreamSeq,
+    ) -> Result<Self, ReadError> {
         let connections = bus.connections_from_now();
-        let subject = scope.live().as_str().to_owned();
+        let subject = live.as_str().to_owned();
         let live = bus.client.subscribe(subject).await.map_err(ReadError::of)?;
         Ok(Self {
             bus: bus.clone(),
-            stored: scope.stored(),
-            scope,
+            stream,
+            stored,
+            is_linked,
             live,
             connections,
             position: after,
@@ -186,24 +215,22 @@ impl LogReader {
 
     /// How far the log goes, as the leader has it.
     async fn end(&self) -> Result<StreamSeq, ReadError> {
-        let last = self
-            .bus
-            .last_at_leader(LogStream::Exec, &self.stored)
-            .await?;
+        let last = self.bus.last_of(self.stream, &self.stored).await?;
         Ok(last.map_or(StreamSeq(0), |last| last.sequence))
     }
 
     /// Whether sequences that were given out are still to come: else the last messages of what is
     /// read have only expired.
     async fn is_restored(&self) -> Result<bool, ReadError> {
-        let identity = self.bus.identity(LogStream::Exec).await?;
+        let identity = self.bus.identity_of(self.stream).await?;
         Ok(identity.last < self.position)
     }
 
     async fn read_more(&mut self) -> Result<(), ReadError> {
+        let (filter, after) = (&self.stored, self.position);
         let page = self
             .bus
-            .read_page(LogStream::Exec, &self.stored, self.position)
+            .page_of(self.stream, filter, after, PAGE_MAX_MESSAGES)
             .await?;
         if !page.messages.is_empty() {
             self.lag_looks = 0;
@@ -248,10 +275,13 @@ impl LogReader {
         if message.sequence <= self.position {
             return None;
         }
-        self.phase = match self.scope {
-            Scope::Session(..) => Phase::Replaying(message.sequence),
-            Scope::Exec(_) if follows(&message.value, self.position) => return Some(message),
-            Scope::Exec(_) => Phase::Asking,
+        if self.is_linked && follows(&message.value, self.position) {
+            return Some(message);
+        }
+        self.phase = if self.is_linked {
+            Phase::Asking
+        } else {
+            Phase::Replaying(message.sequence)
         };
         None
     }

@@ -138,6 +138,17 @@ impl Bus {
         after: StreamSeq,
         messages: usize,
     ) -> Result<ReadPage, ReadError> {
+        self.page_of(stream.name(), filter, after, messages).await
+    }
+
+    /// The same of any stream.
+    pub(crate) async fn page_of(
+        &self,
+        stream: &str,
+        filter: &Filter,
+        after: StreamSeq,
+        messages: usize,
+    ) -> Result<ReadPage, ReadError> {
         let request = NextBatch {
             seq: after.0 + 1,
             batch: messages.min(PAGE_MAX_MESSAGES),
@@ -145,6 +156,37 @@ impl Bus {
             next_by_subj: filter.as_str(),
         };
         self.direct_get(stream, &request).await
+    }
+
+    /// Hands over every message that matches and was stored before the call, in the order of the log.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the server does not answer.
+    pub async fn read_through(
+        &self,
+        stream: LogStream,
+        filter: &Filter,
+        mut take: impl FnMut(Recorded<Stored>),
+    ) -> Result<(), ReadError> {
+        let (mut after, mut lag_looks) = (StreamSeq(0), 0);
+        loop {
+            let last = self.last_at_leader(stream, filter).await?;
+            if last.is_none_or(|last| last.sequence <= after) {
+                return Ok(());
+            }
+            let page = self.read_page(stream, filter, after).await?;
+            if page.messages.is_empty() {
+                if lag_looks >= LAG_LOOKS_MAX {
+                    return Err(ReadError(LAGGING.to_owned()));
+                }
+                lag_looks += 1;
+                tokio::time::sleep(LAG_DELAY).await;
+            }
+            for message in page.messages {
+                after = message.sequence;
+                take(message);
+            }
+        }
     }
 
     /// The next message behind `after`, as a replica has it.
@@ -157,13 +199,7 @@ impl Bus {
         filter: &Filter,
         after: StreamSeq,
     ) -> Result<Option<Recorded<Stored>>, ReadError> {
-        let request = NextBatch {
-            seq: after.0 + 1,
-            batch: 1,
-            max_bytes: PAGE_BYTES,
-            next_by_subj: filter.as_str(),
-        };
-        let page = self.direct_get(stream, &request).await?;
+        let page = self.page_of(stream.name(), filter, after, 1).await?;
         Ok(page.messages.into_iter().next())
     }
 
@@ -194,7 +230,7 @@ impl Bus {
             let Some(tail) = self.last_at_leader(stream, filter).await? else {
                 return Ok(Vec::new());
             };
-            let mut messages = self.direct_get(stream, &request).await?.messages;
+            let mut messages = self.direct_get(stream.name(), &request).await?.messages;
             messages.sort_by_key(|message| message.sequence);
             let reached = messages.last().map(|message| message.sequence);
             if reached >= Some(tail.sequence) {
@@ -223,10 +259,19 @@ impl Bus {
         stream: LogStream,
         filter: &Filter,
     ) -> Result<Option<Recorded<Stored>>, ReadError> {
+        self.last_of(stream.name(), filter).await
+    }
+
+    /// The same of any stream.
+    pub(crate) async fn last_of(
+        &self,
+        stream: &str,
+        filter: &Filter,
+    ) -> Result<Option<Recorded<Stored>>, ReadError> {
         self.reachable()?;
         let handle = self
             .jetstream
-            .get_stream_no_info(stream.name())
+            .get_stream_no_info(stream)
             .await
             .map_err(ReadError::of)?;
         match handle
@@ -253,10 +298,20 @@ impl Bus {
         filter: &Filter,
         after: StreamSeq,
     ) -> Result<Option<Recorded<Stored>>, ReadError> {
+        self.next_of(stream.name(), filter, after).await
+    }
+
+    /// The same of any stream.
+    pub(crate) async fn next_of(
+        &self,
+        stream: &str,
+        filter: &Filter,
+        after: StreamSeq,
+    ) -> Result<Option<Recorded<Stored>>, ReadError> {
         self.reachable()?;
         let handle = self
             .jetstream
-            .get_stream_no_info(stream.name())
+            .get_stream_no_info(stream)
             .await
             .map_err(ReadError::of)?;
         let message = handle.get_first_raw_message_by_subject(filter.as_str(), after.0 + 1);
@@ -285,9 +340,14 @@ impl Bus {
     /// # Errors
     /// [`ReadError`] when the server does not answer.
     pub async fn identity(&self, stream: LogStream) -> Result<StreamIdentity, ReadError> {
+        self.identity_of(stream.name()).await
+    }
+
+    /// The same of any stream.
+    pub(crate) async fn identity_of(&self, stream: &str) -> Result<StreamIdentity, ReadError> {
         let handle = self
             .jetstream
-            .get_stream_no_info(stream.name())
+            .get_stream_no_info(stream)
             .await
             .map_err(ReadError::of)?;
         let info = handle.get_info().await.map_err(ReadError::of)?;
@@ -308,12 +368,12 @@ impl Bus {
 
     async fn direct_get<T: Serialize>(
         &self,
-        stream: LogStream,
+        stream: &str,
         request: &T,
     ) -> Result<ReadPage, ReadError> {
         self.reachable()?;
         let mut connections = self.connections_from_now();
-        let subject = format!("$JS.API.DIRECT.GET.{}", stream.name());
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let payload = serde_json::to_vec(request).map_err(ReadError::of)?;
         let inbox = self.client.new_inbox();
         let mut answers = self

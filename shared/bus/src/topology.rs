@@ -59,13 +59,10 @@ impl Bus {
     /// See [`TopologyError`]. [`TopologyError::Failed`] may pass: a cluster that has just started
     /// elects its leaders first, which takes up to 10 s.
     pub async fn ensure_topology(&self) -> Result<(), TopologyError> {
-        for wanted in [
-            self.exec_stream(),
-            self.session_stream(),
-            self.control_stream(),
-        ] {
+        for wanted in [self.exec_stream(), self.session_stream()] {
             self.ensure_stream(wanted).await?;
         }
+        self.ensure_control_stream().await?;
         self.ensure_executors().await?;
         for (bucket, max_age) in [
             (subject::ACTIVITY_BUCKET, ACTIVITY_TTL),
@@ -122,7 +119,38 @@ impl Bus {
     }
 
     fn control_stream(&self) -> stream::Config {
-        self.log_stream(subject::CONTROL_STREAM, subject::CONTROL_SUBJECTS)
+        stream::Config {
+            allow_message_ttl: true,
+            republish: Some(stream::Republish {
+                source: subject::CONTROL_SOURCE.to_owned(),
+                destination: subject::CONTROL_DESTINATION.to_owned(),
+                headers_only: true,
+            }),
+            ..self.log_stream(subject::CONTROL_STREAM, subject::CONTROL_SUBJECTS)
+        }
+    }
+
+    /// Earlier versions made this stream and put nothing into it: it may be given what orders need.
+    async fn ensure_control_stream(&self) -> Result<(), TopologyError> {
+        let wanted = self.control_stream();
+        let found = self
+            .jetstream
+            .get_or_create_stream(wanted.clone())
+            .await
+            .map_err(failed(subject::CONTROL_STREAM))?;
+        let found = &found.cached_info().config;
+        if !found.allow_message_ttl && found.republish.is_none() {
+            let grown = stream::Config {
+                allow_message_ttl: true,
+                republish: wanted.republish.clone(),
+                ..found.clone()
+            };
+            self.jetstream
+                .update_stream(grown)
+                .await
+                .map_err(failed(subject::CONTROL_STREAM))?;
+        }
+        self.ensure_stream(wanted).await
     }
 
     async fn ensure_stream(&self, wanted: stream::Config) -> Result<(), TopologyError> {

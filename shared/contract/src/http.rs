@@ -40,9 +40,18 @@ pub struct ExecRequest {
     /// Limit of its run.
     #[serde(default)]
     pub timeout_seconds: Option<u64>,
+    /// Limit of its silence.
+    #[serde(default)]
+    pub idle_timeout_seconds: Option<u64>,
+    /// Limit of its wait for a start.
+    #[serde(default)]
+    pub queue_timeout_seconds: Option<u64>,
     /// Initial standard input.
     #[serde(default)]
     pub stdin: Option<String>,
+    /// More standard input will come.
+    #[serde(default)]
+    pub stdin_open: Option<bool>,
     /// One pipe for both outputs.
     #[serde(default)]
     pub merge: Option<bool>,
@@ -62,6 +71,23 @@ pub struct ExecAccepted {
     pub status: String,
     /// Where its events are.
     pub stream_url: String,
+}
+
+/// `POST …/execs/{stream}/signal`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalRequest {
+    /// One of [`crate::control::SignalName`].
+    pub signal: String,
+}
+
+/// 202 of `POST …/execs/{stream}/stdin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StdinAccepted {
+    /// Everything before this byte is stored: what comes next begins here.
+    pub next_offset: u64,
+    /// Nothing comes after it.
+    pub ended: bool,
 }
 
 /// `POST /projects/{id}/sessions`.
@@ -272,6 +298,9 @@ pub struct Problem {
     /// On a 410: the number of the first event, or the first byte, that is left; absent if none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_available: Option<u64>,
+    /// On a refused piece of standard input: where the next one has to begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_offset: Option<u64>,
     /// On a 503 of a write: whether it may have happened all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome_unknown: Option<bool>,

@@ -5,6 +5,7 @@
 //! parsing is the only way to make one.
 
 pub mod as_of;
+pub mod control;
 pub mod cursor;
 pub mod envelope;
 pub mod event;

@@ -8,7 +8,7 @@
 /// A JSON Schema (draft 2020-12) of one kind of message, or of one server-sent event's data.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishedSchema {
-    /// `exec-{kind}`, `session-{kind}` or `sse-{event}`.
+    /// `control-order`, `exec-{kind}`, `session-{kind}` or `sse-{event}`.
     pub name: &'static str,
     /// The document.
     pub json: &'static str,
@@ -25,6 +25,7 @@ macro_rules! published {
 
 /// All of them, in the order of their names.
 pub const SCHEMAS: &[PublishedSchema] = published![
+    "control-order",
     "exec-claude",
     "exec-command",
     "exec-complete",

@@ -12,7 +12,7 @@ use crate::session::SessionKind;
 pub const EXEC_STREAM: &str = "RDEV_EXEC";
 /// The stream of session facts.
 pub const SESSION_STREAM: &str = "RDEV_SESSION";
-/// The stream of control messages for running execs.
+/// The stream of orders for execs that are queued or run.
 pub const CONTROL_STREAM: &str = "RDEV_CONTROL";
 /// Last activity of each session.
 pub const ACTIVITY_BUCKET: &str = "RDEV_ACTIVITY";
@@ -31,6 +31,11 @@ pub const LIVE_DESTINATION: &str = "rdev.live.>";
 pub const SESSION_SUBJECTS: &str = "rdev.session.*.*.*";
 /// What the control stream stores.
 pub const CONTROL_SUBJECTS: &str = "rdev.control.*.*.*";
+/// What the control stream republishes after storage, without its payload: word that there is an
+/// order, for the executor that has the exec.
+pub const CONTROL_SOURCE: &str = "rdev.control.>";
+/// The destination of the republish; see [`CONTROL_SOURCE`].
+pub const CONTROL_DESTINATION: &str = "rdev.ordered.>";
 
 /// A subject without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,7 +61,7 @@ impl Subject {
         Self(format!("rdev.session.{project}.{session}.{kind}"))
     }
 
-    /// Where control messages for this exec are stored.
+    /// Where orders for this exec are stored.
     #[must_use]
     pub fn control(exec: &ExecId) -> Self {
         Self(format!(
@@ -121,10 +126,19 @@ impl Filter {
         Self(format!("rdev.exec.{project}.{session}.>"))
     }
 
-    /// The commands of one session.
+    /// All messages of one kind, of the execs of one session.
     #[must_use]
-    pub fn session_commands(project: &ProjectId, session: SessionId) -> Self {
-        Self(format!("rdev.exec.{project}.{session}.*.command"))
+    pub fn session_kind(project: &ProjectId, session: SessionId, kind: Kind) -> Self {
+        Self(format!("rdev.exec.{project}.{session}.*.{kind}"))
+    }
+
+    /// Word of orders for one exec, after storage.
+    #[must_use]
+    pub fn ordered(exec: &ExecId) -> Self {
+        Self(format!(
+            "rdev.ordered.{}.{}.{}",
+            exec.project, exec.session, exec.stream
+        ))
     }
 
     /// All facts of one session.

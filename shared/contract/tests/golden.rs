@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rdev_contract::control::{ControlMessage, Given, Input, Order, SignalName, StdinGiven};
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, encode, verify_chain};
 use rdev_contract::event::{
     ClaudeLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
     OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, Started, Text, Work,
 };
-use rdev_contract::id::{ClaimId, ClaudeSessionId, SessionId};
+use rdev_contract::id::{ClaimId, ClaudeSessionId, ExecId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::session::{Created, Ended, Linked, SessionFact, SessionMessage};
 use serde::Serialize;
@@ -126,15 +127,7 @@ fn assert_batch(kind: Kind, events: &[Event<'_>], golden: &str) -> Vec<(String, 
 
 fn command(work: Work) -> Command {
     Command {
-        spec: CommandSpec {
-            work,
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            cwd: None,
-            timeout_seconds: 1800,
-            stdin: None,
-            merge: false,
-        },
+        spec: CommandSpec::new(work, 1800),
         accept_until: "2026-11-22T06:31:00Z".parse().unwrap(),
         by: requester(),
     }
@@ -151,6 +144,17 @@ fn command_of_shell_with_everything() {
     command.spec.stdin = Some("in\0\n".to_owned());
     command.spec.merge = true;
     assert_fact(Kind::Command, &command, golden!("command_shell"));
+}
+
+#[test]
+fn command_with_limits_and_open_input() {
+    let mut command = command(Work::Shell {
+        command: "cat".to_owned(),
+    });
+    command.spec.idle_timeout_seconds = Some(60);
+    command.spec.queue_timeout_seconds = Some(5);
+    command.spec.stdin_open = true;
+    assert_fact(Kind::Command, &command, golden!("command_limits"));
 }
 
 #[test]
@@ -386,6 +390,70 @@ fn session_ended() {
     assert_session_fact(SessionFact::Ended(ended), golden!("session_ended"));
 }
 
+fn assert_order(order: Order, golden: &str) {
+    let exec = ExecId {
+        project: "demo".parse().unwrap(),
+        session: session(),
+        stream: "session-1".parse().unwrap(),
+    };
+    let given = Given {
+        number: 3,
+        stdin: StdinGiven {
+            to: 4096,
+            ended: true,
+        },
+        canceled: matches!(order, Order::Cancel { .. }),
+    };
+    let message = ControlMessage::new(&exec, at(), requester(), given, order);
+    assert_eq!(serde_json::to_string(&message).unwrap(), golden);
+    assert_eq!(
+        serde_json::from_str::<ControlMessage>(golden).unwrap(),
+        message
+    );
+}
+
+#[test]
+fn orders() {
+    let reason = "the session was ended".to_owned();
+    assert_order(Order::Cancel { reason }, golden!("order_cancel"));
+    let signal = SignalName::Usr1;
+    assert_order(Order::Signal { signal }, golden!("order_signal"));
+    let order = |bytes: &[u8], end| Order::Stdin {
+        offset: 4096 - bytes.len() as u64,
+        input: Input::of(bytes),
+        end,
+    };
+    assert_order(order("é\n".as_bytes(), true), golden!("order_stdin"));
+    assert_order(order(b"\xff\0", false), golden!("order_stdin_bytes"));
+}
+
+#[test]
+fn input_is_the_bytes_in_the_shorter_form() {
+    for bytes in [&b""[..], b"a", b"\0\0", b"\xff", "é\u{1}\"".as_bytes()] {
+        let input = Input::of(bytes);
+        assert_eq!(input.bytes().unwrap(), bytes);
+        let json = serde_json::to_string(&input).unwrap();
+        let frame = r#"{"data_base64":""}"#.len();
+        assert!(json.len() <= frame + bytes.len().div_ceil(3) * 4, "{json}");
+    }
+    assert_eq!(Input::of(b"\n").data.as_deref(), Some("\n"));
+    assert_eq!(Input::of(&[0; 9]).data, None);
+}
+
+#[test]
+fn signals_are_named_as_on_linux() {
+    for signal in SignalName::ALL {
+        assert_eq!(signal.name().parse(), Ok(signal));
+        let json = format!("\"{}\"", signal.name());
+        assert_eq!(serde_json::to_string(&signal).unwrap(), json);
+    }
+    let numbers = SignalName::ALL.map(SignalName::number);
+    assert_eq!(numbers, [1, 2, 3, 9, 10, 12, 14, 15, 18, 19, 20, 28]);
+    for name in ["SIGINT", "int", "9", "TRAP", ""] {
+        assert!(name.parse::<SignalName>().is_err(), "{name}");
+    }
+}
+
 #[test]
 fn fields_and_kinds_of_the_future_are_passed_over() {
     let golden = golden!("output")
@@ -397,6 +465,11 @@ fn fields_and_kinds_of_the_future_are_passed_over() {
     assert_eq!(message.events[0].name, "frame");
     let linked = golden!("session_linked").replace("\"v\":1,", "\"v\":1,\"more\":null,");
     serde_json::from_str::<SessionMessage>(&linked).unwrap();
+    let order = golden!("order_signal")
+        .replace("\"type\":\"signal\"", "\"type\":\"freeze\"")
+        .replace("\"number\":3,", "\"number\":3,\"more\":null,");
+    let message: ControlMessage = serde_json::from_str(&order).unwrap();
+    assert_eq!(message.order, Order::Unknown);
 }
 
 #[test]

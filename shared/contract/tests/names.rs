@@ -137,6 +137,10 @@ fn subjects_are_as_documented() {
         format!("rdev.control.demo.{SESSION}.s-1")
     );
     assert_eq!(
+        Filter::ordered(&exec).as_str(),
+        format!("rdev.ordered.demo.{SESSION}.s-1")
+    );
+    assert_eq!(
         Filter::exec(&exec).as_str(),
         format!("rdev.exec.demo.{SESSION}.s-1.>")
     );

@@ -51,15 +51,7 @@ impl Log {
             next: EventNo::FIRST,
             printed: [Vec::new(), Vec::new()],
         };
-        let spec = CommandSpec {
-            work,
-            args: Vec::new(),
-            env: std::collections::BTreeMap::new(),
-            cwd: None,
-            timeout_seconds: 60,
-            stdin: None,
-            merge: false,
-        };
+        let spec = CommandSpec::new(work, 60);
         let command = Command {
             spec,
             accept_until: at(100),
@@ -256,9 +248,14 @@ fn an_exec_that_runs_or_never_ran_is_equal() {
     let report = running.audit();
     assert_eq!((report.differences.len(), report.outcome), (0, None));
 
-    let mut refused = Log::shell();
-    refused.end_with(&Complete::without_process(Outcome::Rejected, "no pod"));
-    assert_eq!(refused.audit().differences, []);
+    for outcome in [Outcome::Rejected, Outcome::Canceled, Outcome::TimedOut] {
+        let mut unstarted = Log::shell();
+        unstarted.end_with(&Complete::without_process(outcome, "why"));
+        assert_eq!(unstarted.audit().differences, []);
+    }
+    let mut vanished = Log::shell();
+    vanished.end_with(&Complete::without_process(Outcome::Lost, "what"));
+    assert_eq!(first(&vanished.audit()).0, Problem::Claim);
 
     let mut lost = running.clone();
     lost.attempt += 1;

@@ -7,10 +7,10 @@
 //! Invariants: a command with a claim is never started again, only resumed; a command that was
 //! started is never `rejected`. (What a refused publish means is decided where the log is written.)
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rdev_contract::envelope::{Chain, Message, Recorded};
 use rdev_contract::event::{
-    Command, Complete, Kind, PodIdentity, RawEvent, Resumed, Started, event_name,
+    Command, CommandSpec, Complete, Kind, PodIdentity, RawEvent, Resumed, Started, event_name,
 };
 use rdev_contract::id::{ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
@@ -282,6 +282,12 @@ pub enum Step {
         /// For `complete.reason`.
         reason: String,
     },
+    /// Write a `timed_out` end with this reason: it has waited for its start for too long, and is
+    /// never started.
+    TimeOut {
+        /// For `complete.reason`.
+        reason: String,
+    },
     /// Claim it with `started`, then launch it.
     Start,
     /// Claim it with `resumed`, then follow what runs.
@@ -314,6 +320,16 @@ fn follow_up(claimed: &Claimed, progressed: bool, now: Timestamp) -> Step {
     }
 }
 
+/// Until when a command that was stored at `recorded_at` may wait for its start; `None` means for
+/// ever.
+#[must_use]
+pub fn start_by(spec: &CommandSpec, recorded_at: Timestamp) -> Option<Timestamp> {
+    let seconds = i64::try_from(spec.queue_timeout_seconds?).ok()?;
+    recorded_at
+        .checked_add(SignedDuration::from_secs(seconds))
+        .ok()
+}
+
 /// What to do with a command at its `deliveries`-th delivery (the first is 1). `recorded_at` is when
 /// the log stored it: what waited long for an executor was accepted in time all the same.
 #[must_use]
@@ -331,6 +347,11 @@ pub fn decide(state: &ExecState, deliveries: u64, recorded_at: Timestamp, now: T
                 "the command reached the log too late, when its client had been told so: post it \
                      again"
                     .to_owned(),
+        };
+    }
+    if start_by(&state.command.spec, recorded_at).is_some_and(|last| last < now) {
+        return Step::TimeOut {
+            reason: "queue_timeout_seconds is over: it was not started in that time".to_owned(),
         };
     }
     if deliveries > DELIVERIES_BEFORE_START_MAX_COUNT {

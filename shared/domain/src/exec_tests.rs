@@ -78,17 +78,12 @@ impl Log {
     fn command() -> Self {
         let mut log = Self::default();
         let command = Command {
-            spec: CommandSpec {
-                work: Work::Shell {
+            spec: CommandSpec::new(
+                Work::Shell {
                     command: "true".to_owned(),
                 },
-                args: Vec::new(),
-                env: std::collections::BTreeMap::new(),
-                cwd: None,
-                timeout_seconds: 60,
-                stdin: None,
-                merge: false,
-            },
+                60,
+            ),
             accept_until: time(100),
             by: Requester::default(),
         };
@@ -250,6 +245,21 @@ fn a_claimed_command_is_only_ever_resumed() {
     assert_eq!((claim.claim, claim.attempt), (claim_id(1), 1));
     assert_eq!(claim.pod, pod());
     assert_eq!(state.started_at, Some(time(11)));
+}
+
+#[test]
+fn a_command_that_waited_for_too_long_is_never_started() {
+    let mut state = Log::command().fold();
+    state.command.spec.queue_timeout_seconds = Some(30);
+    let step = |second| decide(&state, 1, time(50), time(second));
+    assert_eq!(step(79), Step::Start);
+    assert_eq!(step(80), Step::Start, "the last moment counts");
+    assert!(matches!(step(81), Step::TimeOut { reason } if reason.contains("queue_timeout")));
+    // What was started has not waited, however late it is.
+    let mut state = Log::command().started(11, 1).fold();
+    state.command.spec.queue_timeout_seconds = Some(30);
+    let step = decide(&state, 1, time(50), time(5000));
+    assert!(matches!(step, Step::Resume { .. }), "{step:?}");
 }
 
 #[test]

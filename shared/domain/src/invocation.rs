@@ -59,12 +59,16 @@ pub struct Invocation {
     pub env: BTreeMap<String, String>,
     /// Working directory; the container's own if absent.
     pub cwd: Option<String>,
-    /// Standard input, closed behind it.
+    /// Standard input, closed behind it unless `stdin_open`.
     pub stdin: Vec<u8>,
+    /// More standard input may come.
+    pub stdin_open: bool,
     /// One pipe for stdout and stderr.
     pub merge: bool,
     /// How long it may run.
     pub timeout: Duration,
+    /// How long it may print nothing.
+    pub idle_timeout: Option<Duration>,
     /// How to stop it, step by step.
     pub stop: Vec<StopStep>,
     /// A full journal may make it wait. Not so for claude: a reader that stalls makes it lose its
@@ -98,8 +102,10 @@ pub fn invocation(spec: &CommandSpec, context: &InvocationContext) -> Invocation
         env,
         cwd: spec.cwd.clone(),
         stdin,
+        stdin_open: spec.stdin_open,
         merge: spec.merge && !is_claude,
         timeout: Duration::from_secs(spec.timeout_seconds),
+        idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
         stop: stop_steps(is_claude),
         held_back: !is_claude,
         format: Format::of(spec),

@@ -25,13 +25,11 @@ fn context(resume_id: Option<&str>) -> InvocationContext {
 
 fn spec(work: Work) -> CommandSpec {
     CommandSpec {
-        work,
         args: vec!["a b".to_owned(), "-x".to_owned()],
         env: BTreeMap::from([("KEY".to_owned(), "value".to_owned())]),
         cwd: Some("/work".to_owned()),
-        timeout_seconds: 60,
-        stdin: None,
         merge: true,
+        ..CommandSpec::new(work, 60)
     }
 }
 

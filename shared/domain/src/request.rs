@@ -25,6 +25,9 @@ pub const ARGUMENTS_AND_ENVIRONMENT_MAX_BYTES: usize = 1024 * 1024;
 /// `PATH_MAX` of Linux, with the closing NUL.
 pub const CWD_MAX_BYTES: usize = 4095;
 
+/// Whoever waits longer for a start asks again: a week is longer than any backlog that is worked off.
+pub const QUEUE_TIMEOUT_MAX_SECONDS: u64 = 7 * 24 * 3600;
+
 /// What the configuration says about run times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -98,13 +101,29 @@ pub fn parse_exec_request(
             "stdin is where claude gets its prompt: put the text into prompt",
         ));
     }
+    let stdin_open = request.stdin_open.unwrap_or(false);
+    if is_claude && stdin_open {
+        return Err(RequestError::new(
+            "invalid_stdin",
+            "stdin is where claude gets its prompt, and ends with it: leave stdin_open out",
+        ));
+    }
+    let max = limits.max_timeout_seconds;
     Ok(CommandSpec {
         work,
         args,
         env,
         cwd: cwd(request.cwd)?,
-        timeout_seconds: timeout(request.timeout_seconds, limits)?,
+        timeout_seconds: seconds("timeout_seconds", request.timeout_seconds, max)?
+            .unwrap_or(limits.default_timeout_seconds.min(max)),
+        idle_timeout_seconds: seconds("idle_timeout_seconds", request.idle_timeout_seconds, max)?,
+        queue_timeout_seconds: seconds(
+            "queue_timeout_seconds",
+            request.queue_timeout_seconds,
+            QUEUE_TIMEOUT_MAX_SECONDS,
+        )?,
         stdin,
+        stdin_open,
         // claude's stdout is JSON lines; anything mixed into it could not be told apart.
         merge: request.merge.unwrap_or(false) && !is_claude,
     })
@@ -337,15 +356,13 @@ fn cwd(cwd: Option<String>) -> Result<Option<String>, RequestError> {
     Ok(Some(path))
 }
 
-fn timeout(seconds: Option<u64>, limits: &RequestLimits) -> Result<u64, RequestError> {
-    let max = limits.max_timeout_seconds;
+fn seconds(field: &str, seconds: Option<u64>, max: u64) -> Result<Option<u64>, RequestError> {
     match seconds {
-        None => Ok(limits.default_timeout_seconds.min(max)),
-        Some(seconds) if (1..=max).contains(&seconds) => Ok(seconds),
-        Some(seconds) => Err(RequestError::new(
+        Some(seconds) if !(1..=max).contains(&seconds) => Err(RequestError::new(
             "invalid_timeout",
-            format!("timeout_seconds is {seconds}: give 1 to {max}, or leave it out"),
+            format!("{field} is {seconds}: give 1 to {max}, or leave it out"),
         )),
+        Some(_) | None => Ok(seconds),
     }
 }
 

@@ -42,15 +42,13 @@ fn a_request_as_the_original_api_takes_it() {
     assert_eq!(
         spec,
         CommandSpec {
-            work: Work::Shell {
-                command: "echo $1".to_owned()
-            },
             args: vec!["hi".to_owned()],
-            env: BTreeMap::new(),
-            cwd: None,
-            timeout_seconds: 1800,
-            stdin: None,
-            merge: false,
+            ..CommandSpec::new(
+                Work::Shell {
+                    command: "echo $1".to_owned()
+                },
+                1800
+            )
         }
     );
 }
@@ -214,6 +212,34 @@ fn timeouts_at_below_and_above_the_limit() {
             .unwrap()
             .timeout_seconds,
         60
+    );
+}
+
+#[test]
+fn the_other_times_and_open_input() {
+    let spec = parse(shell_with("timeout_seconds", json!(5))).unwrap();
+    assert_eq!(spec.idle_timeout_seconds, None);
+    assert_eq!((spec.queue_timeout_seconds, spec.stdin_open), (None, false));
+    let max = LIMITS.max_timeout_seconds;
+    for (field, max) in [
+        ("idle_timeout_seconds", max),
+        ("queue_timeout_seconds", QUEUE_TIMEOUT_MAX_SECONDS),
+    ] {
+        for good in [1, max - 1, max] {
+            assert!(parse(shell_with(field, json!(good))).is_ok(), "{field}");
+        }
+        for bad in [0, max + 1] {
+            assert_eq!(code(shell_with(field, json!(bad))), "invalid_timeout");
+        }
+    }
+    assert!(
+        parse(shell_with("stdin_open", json!(true)))
+            .unwrap()
+            .stdin_open
+    );
+    assert_eq!(
+        code(claude_with("stdin_open", json!(true))),
+        "invalid_stdin"
     );
 }
 

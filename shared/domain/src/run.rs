@@ -27,7 +27,7 @@ mod outbox;
 use agent_lines::{AgentLines, Said};
 use outbox::Outbox;
 
-pub use end::{Exit, ProcessEnd};
+pub use end::{Exit, ProcessEnd, TimeOut};
 pub use outbox::{BATCH_MAX_ENCODED_BYTES, Batch, EVENT_FRAME_MAX_BYTES};
 
 /// A longer line of claude's standard output is no `claude_event` but `output` in partials: 32 MiB

@@ -183,15 +183,7 @@ async fn append(
 }
 
 fn command(work: Work, at: Timestamp) -> Command {
-    let spec = CommandSpec {
-        work,
-        args: Vec::new(),
-        env: std::collections::BTreeMap::new(),
-        cwd: None,
-        timeout_seconds: 1800,
-        stdin: None,
-        merge: false,
-    };
+    let spec = CommandSpec::new(work, 1800);
     Command {
         spec,
         accept_until: at,

@@ -14,7 +14,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rdev_frames::{
     Acknowledged, Chunk, End, Offsets, PROTOCOL_VERSION, RefusalCode, Request, Spec, Tag,
 };
@@ -48,6 +48,23 @@ pub enum ExecEvent {
     },
     /// Nobody knows how the command ended.
     Lost(String),
+    /// An order, or a later one, has been applied, now or before.
+    Controlled {
+        /// Its place among the orders.
+        control_seq: u64,
+    },
+    /// Standard input was taken up to here. It answers each piece; and where one found no room, it
+    /// comes again when there is some.
+    Stdin {
+        /// The next byte.
+        offset: u64,
+        /// There was no room for all of it.
+        full: bool,
+        /// Nothing more is taken.
+        closed: bool,
+    },
+    /// The shim could not do what it was asked for.
+    Undone(String),
     /// The connection is gone; the command goes on.
     Disconnected(String),
 }
@@ -196,21 +213,38 @@ impl ExecHandle {
     /// Sends a signal to every process of the exec. An order at or below the highest one that the
     /// shim has applied is not applied again, so it may be sent again after a reconnect.
     pub async fn signal(&self, control_seq: u64, signal: i32) {
-        self.ask(Request::Signal {
-            tag: self.tag,
+        let tag = self.tag;
+        let request = Request::Signal {
+            tag,
             control_seq,
             signal,
-        })
-        .await;
+        };
+        self.order(request, 1).await;
     }
 
     /// Ends the exec by the steps of its spec. May be sent again, as [`ExecHandle::signal`].
     pub async fn cancel(&self, control_seq: u64) {
-        self.ask(Request::Cancel {
-            tag: self.tag,
-            control_seq,
-        })
-        .await;
+        let tag = self.tag;
+        self.order(Request::Cancel { tag, control_seq }, 1).await;
+    }
+
+    /// Gives a piece of standard input, of at most [`MAX_STDIN_BYTES`](rdev_frames::MAX_STDIN_BYTES)
+    /// bytes. What was taken before is skipped.
+    pub async fn stdin(&self, offset: u64, bytes: Bytes, end: bool) {
+        let tag = self.tag;
+        let request = Request::Stdin {
+            tag,
+            offset,
+            bytes,
+            end,
+        };
+        // The answer, and word of room.
+        self.order(request, 2).await;
+    }
+
+    async fn order(&self, request: Request, answers: u64) {
+        self.shared.expect_answers(self.tag, answers);
+        self.ask(request).await;
     }
 
     /// When the channel is closed, the events say so.

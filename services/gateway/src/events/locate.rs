@@ -178,7 +178,7 @@ async fn exec_with_tag(
     session: SessionId,
     tag: &str,
 ) -> Result<Option<ExecId>, ReadError> {
-    let filter = Filter::session_commands(project, session);
+    let filter = Filter::session_kind(project, session, Kind::Command);
     let mut after = StreamSeq(0);
     loop {
         let page = bus.read_page(LogStream::Exec, &filter, after).await?;

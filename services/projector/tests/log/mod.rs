@@ -147,13 +147,9 @@ impl Log {
 
     pub(crate) fn command(&mut self, exec: &ExecId, work: Work) {
         let spec = CommandSpec {
-            work,
             args: vec!["one".into(), "two\0".into()],
-            env: BTreeMap::new(),
             cwd: Some("/work".into()),
-            timeout_seconds: 1800,
-            stdin: None,
-            merge: false,
+            ..CommandSpec::new(work, 1800)
         };
         let command = Command {
             spec,

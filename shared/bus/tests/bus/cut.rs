@@ -20,7 +20,7 @@ const LARGE_MESSAGES: u64 = 150;
 const LARGE_CUT_EVERY: usize = 15;
 
 /// A wire to the server that can be cut.
-struct Wire {
+pub(crate) struct Wire {
     url: String,
     cuts: watch::Sender<u32>,
 }
@@ -48,7 +48,7 @@ impl Wire {
         }
     }
 
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cuts.send_modify(|count| *count += 1);
     }
 }
@@ -60,7 +60,7 @@ async fn carry(mut client: TcpStream, port: u16) {
     }
 }
 
-async fn wired(log: &Log) -> (Wire, Bus) {
+pub(crate) async fn wired(log: &Log) -> (Wire, Bus) {
     let wire = Wire::to(log.server.port()).await;
     let mut config = log.config.clone();
     config.url.clone_from(&wire.url);

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod append;
+mod control;
 mod cut;
 mod follow;
 mod full;
@@ -121,15 +122,7 @@ fn command(script: &str) -> Command {
     let work = Work::Shell {
         command: script.to_owned(),
     };
-    let spec = CommandSpec {
-        work,
-        args: Vec::new(),
-        env: std::collections::BTreeMap::new(),
-        cwd: None,
-        timeout_seconds: 60,
-        stdin: None,
-        merge: false,
-    };
+    let spec = CommandSpec::new(work, 60);
     Command {
         spec,
         accept_until: "2030-01-01T00:00:00Z".parse().expect("a time"),

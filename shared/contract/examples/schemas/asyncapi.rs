@@ -8,7 +8,7 @@ use rdev_contract::session::SessionKind;
 use rdev_contract::subject::{CONTROL_STREAM, EXEC_STREAM, SESSION_STREAM};
 use serde_json::{Map, Value, json};
 
-use super::documents::{exec_name, session_name};
+use super::documents::{ORDER_NAME, exec_name, session_name};
 
 const ABOUT: &str = "What rdev writes to its log, for consumers. Fields, kinds of messages and \
     types of events are only ever added: pass over what you do not know. How to follow, replay \
@@ -75,16 +75,16 @@ fn session() -> Value {
     )
 }
 
-/// Named, so that nobody wonders what it is.
 fn control() -> Value {
     let about = format!(
-        "Stored in the stream {CONTROL_STREAM}: between gateways and executors, about running \
-         execs. Not for consumers; its messages have no published shape."
+        "Stored in the stream {CONTROL_STREAM}: what gateways tell the executor that has the exec. \
+         Removed once it is carried out and the exec has ended; to give orders is for the HTTP API."
     );
+    let messages = [(ORDER_NAME.to_owned(), reference("messages", ORDER_NAME))];
     channel(
         "rdev.control.{project}.{session}.{stream}",
         &about,
-        Map::new(),
+        messages.into_iter().collect(),
     )
 }
 
@@ -152,6 +152,10 @@ fn messages() -> Value {
             message(&name, kind.token(), &stored_headers()),
         );
     }
+    messages.insert(
+        ORDER_NAME.to_owned(),
+        message(ORDER_NAME, "order", &stored_headers()),
+    );
     Value::Object(messages)
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use rdev_contract::control::ControlMessage;
 use rdev_contract::envelope::{Chain, Head};
 use rdev_contract::event::{
     ClaudeLine, Command, Complete, Fragment, Kind, Resumed, Started, Text, event_name,
@@ -20,7 +21,11 @@ use serde_json::{Map, Value, json};
 pub(crate) fn documents() -> BTreeMap<String, Value> {
     let execs = Kind::ALL.into_iter().map(exec_message);
     let sessions = SessionKind::ALL.into_iter().map(session_message);
-    execs.chain(sessions).chain(frames()).collect()
+    execs
+        .chain(sessions)
+        .chain(frames())
+        .chain([order()])
+        .collect()
 }
 
 /// The name of the schema of an exec's messages of this kind.
@@ -31,6 +36,17 @@ pub(crate) fn exec_name(kind: Kind) -> String {
 /// The name of the schema of a session's messages of this kind.
 pub(crate) fn session_name(kind: SessionKind) -> String {
     format!("session-{kind}")
+}
+
+/// The name of the schema of an order.
+pub(crate) const ORDER_NAME: &str = "control-order";
+
+/// Orders are of one shape, whatever is wanted.
+fn order() -> (String, Value) {
+    let mut generator = generator();
+    let schema = ControlMessage::json_schema(&mut generator);
+    let about = "An order for an exec that is queued or runs.";
+    finish(ORDER_NAME.to_owned(), about, schema, generator)
 }
 
 fn generator() -> SchemaGenerator {

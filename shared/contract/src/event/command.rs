@@ -37,12 +37,40 @@ pub struct CommandSpec {
     pub cwd: Option<String>,
     /// How long it may run before it is stopped and ends in `timed_out`.
     pub timeout_seconds: u64,
-    /// Given to the command's standard input, which is closed behind it.
+    /// How long it may print nothing before it is stopped and ends in `timed_out`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u64>,
+    /// How long it may wait for its start; then it ends in `timed_out` and is never started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout_seconds: Option<u64>,
+    /// Given to the command's standard input, which is closed behind it unless `stdin_open`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
+    /// More standard input may be given while it runs ([`crate::control`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_open: bool,
     /// One pipe for stdout and stderr, in true order; all of it is `stdout` then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub merge: bool,
+}
+
+impl CommandSpec {
+    /// This work with nothing special about it.
+    #[must_use]
+    pub const fn new(work: Work, timeout_seconds: u64) -> Self {
+        Self {
+            work,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: None,
+            timeout_seconds,
+            idle_timeout_seconds: None,
+            queue_timeout_seconds: None,
+            stdin: None,
+            stdin_open: false,
+            merge: false,
+        }
+    }
 }
 
 /// The three types of command.

@@ -136,9 +136,14 @@ impl Claims {
         self.holds(message)
     }
 
-    /// What was started is never rejected, and what was not is nothing else.
+    /// What was started is never rejected, and what was not can only be that, canceled or timed out.
     pub(super) fn check_end(&self, outcome: Outcome) -> Result<(), String> {
-        if self.has_started == (outcome == Outcome::Rejected) {
+        let fits = match outcome {
+            Outcome::Rejected => !self.has_started,
+            Outcome::Canceled | Outcome::TimedOut => true,
+            Outcome::Exited | Outcome::Signaled | Outcome::Lost => self.has_started,
+        };
+        if !fits {
             let started = if self.has_started { "was" } else { "was not" };
             return Err(format!(
                 "its outcome is {}, but it {started} started",

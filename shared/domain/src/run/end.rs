@@ -15,6 +15,9 @@ const SIGNAL_EXIT_CODE_BASE: i32 = 128;
 /// Where there is no exit code to tell.
 const NO_EXIT_CODE: i32 = -1;
 
+const RUN_TIMEOUT_REASON: &str = "timeout_seconds is over: it ran for that time";
+const IDLE_TIMEOUT_REASON: &str = "idle_timeout_seconds is over: it printed nothing in that time";
+
 /// How the process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -24,19 +27,30 @@ pub enum Exit {
     Signal(i32),
 }
 
+/// A time that was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeOut {
+    /// That of the whole run.
+    Run,
+    /// That of silence.
+    Idle,
+}
+
 /// What the supervisor's end frame says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessEnd {
     /// How the process ended. 127 or 126 where it could not be started.
     pub exit: Exit,
-    /// It was stopped because it ran too long.
-    pub timed_out: bool,
+    /// It was stopped because it ran for too long, or printed nothing for too long.
+    pub timed_out: Option<TimeOut>,
     /// It was stopped because a client asked for it.
     pub canceled: bool,
     /// Why it could not be started.
     pub spawn_error: Option<String>,
     /// Why its output is not whole, or why the supervisor had to stop it.
     pub error: Option<String>,
+    /// It was stopped, but some of its processes could not be ended.
+    pub has_survivors: bool,
     /// Bytes of both streams.
     pub totals: Offsets,
     /// Hash of stdout, lower-case hex.
@@ -85,10 +99,14 @@ pub(super) fn complete(
 }
 
 const fn outcome(end: &ProcessEnd) -> (Outcome, i32) {
+    // Something of it still runs: it has neither been canceled nor ended in any other way.
+    if end.has_survivors {
+        return (Outcome::Lost, NO_EXIT_CODE);
+    }
     if end.canceled {
         return (Outcome::Canceled, NO_EXIT_CODE);
     }
-    if end.timed_out {
+    if end.timed_out.is_some() {
         return (Outcome::TimedOut, NO_EXIT_CODE);
     }
     match end.exit {
@@ -106,6 +124,12 @@ fn reason(
 ) -> String {
     if let Some(error) = end.error.as_ref().or(end.spawn_error.as_ref()) {
         return crate::claude::bounded(error.clone());
+    }
+    if outcome == Outcome::TimedOut {
+        return match end.timed_out {
+            Some(TimeOut::Idle) => IDLE_TIMEOUT_REASON.to_owned(),
+            Some(TimeOut::Run) | None => RUN_TIMEOUT_REASON.to_owned(),
+        };
     }
     if format == Format::Claude && !ok && outcome == Outcome::Exited {
         return tally.failure();

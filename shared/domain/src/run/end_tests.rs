@@ -19,10 +19,11 @@ fn run_of(format: Format) -> Run {
 fn process_end(exit: Exit) -> ProcessEnd {
     ProcessEnd {
         exit,
-        timed_out: false,
+        timed_out: None,
         canceled: false,
         spawn_error: None,
         error: None,
+        has_survivors: false,
         totals: Offsets {
             stdout: 6,
             stderr: 0,
@@ -53,7 +54,7 @@ fn ends_of_processes() {
         ),
         (
             ProcessEnd {
-                timed_out: true,
+                timed_out: Some(TimeOut::Run),
                 ..end.clone()
             },
             Outcome::TimedOut,
@@ -63,8 +64,18 @@ fn ends_of_processes() {
         ),
         (
             ProcessEnd {
+                timed_out: Some(TimeOut::Idle),
+                ..process_end(Exit::Signal(9))
+            },
+            Outcome::TimedOut,
+            -1,
+            false,
+            Some(9),
+        ),
+        (
+            ProcessEnd {
                 canceled: true,
-                timed_out: true,
+                timed_out: Some(TimeOut::Run),
                 ..process_end(Exit::Signal(15))
             },
             Outcome::Canceled,
@@ -81,7 +92,12 @@ fn ends_of_processes() {
         assert_eq!(complete.signal, signal);
         assert_eq!(complete.stdout_bytes, Some(6));
         assert_eq!(complete.stdout_sha256.as_deref(), Some("aa"));
-        assert_eq!(complete.reason, "");
+        let reason = match (outcome, end.timed_out) {
+            (Outcome::TimedOut, Some(TimeOut::Run)) => "timeout_seconds is over",
+            (Outcome::TimedOut, _) => "idle_timeout_seconds is over",
+            _ => "",
+        };
+        assert_eq!(complete.reason.split(':').next(), Some(reason));
         assert_eq!(complete.claude_session_id, "");
     }
 }
@@ -108,6 +124,19 @@ fn errors_of_the_supervisor_are_no_success_and_say_why() {
         (127, Outcome::Exited)
     );
     assert_eq!(complete.reason, "no such file");
+}
+
+#[test]
+fn what_still_runs_is_not_canceled() {
+    let end = ProcessEnd {
+        canceled: true,
+        has_survivors: true,
+        error: Some("two processes survived SIGKILL".to_owned()),
+        ..process_end(Exit::Signal(9))
+    };
+    let complete = complete_of(&run_of(LINES), &end);
+    assert_eq!((complete.outcome, complete.exit_code), (Outcome::Lost, -1));
+    assert_eq!(complete.reason, "two processes survived SIGKILL");
 }
 
 #[test]

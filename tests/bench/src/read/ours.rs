@@ -170,17 +170,12 @@ impl ExecLines {
 
 fn command() -> Command {
     Command {
-        spec: CommandSpec {
-            work: Work::Shell {
+        spec: CommandSpec::new(
+            Work::Shell {
                 command: "true".to_owned(),
             },
-            args: Vec::new(),
-            env: std::collections::BTreeMap::new(),
-            cwd: None,
-            timeout_seconds: 1800,
-            stdin: None,
-            merge: false,
-        },
+            1800,
+        ),
         accept_until: Timestamp::now(),
         by: Requester::default(),
     }

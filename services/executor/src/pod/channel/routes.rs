@@ -48,6 +48,8 @@ struct Route {
     received: Offsets,
     acknowledged: Offsets,
     window_bytes: u64,
+    /// Answers to orders that may come.
+    answers: u64,
 }
 
 impl Shared {
@@ -101,6 +103,7 @@ impl Shared {
             received: from,
             acknowledged: from,
             window_bytes,
+            answers: 0,
         };
         routes.execs.insert(tag, route);
         tag
@@ -145,6 +148,13 @@ impl Shared {
         }
     }
 
+    /// An order goes to the shim, which may answer it so often.
+    pub(super) fn expect_answers(&self, tag: Tag, count: u64) {
+        if let Some(route) = self.routes().execs.get_mut(&tag) {
+            route.answers += count;
+        }
+    }
+
     /// Hands a reply to its exec; one that is gone does not want it.
     ///
     /// # Errors
@@ -179,9 +189,24 @@ impl Shared {
             Reply::End { end, .. } => (ExecEvent::End(Box::new(end)), true),
             Reply::Refused { code, message, .. } => (ExecEvent::Refused { code, message }, true),
             Reply::Lost { reason, .. } => (ExecEvent::Lost(reason), true),
-            Reply::Controlled { .. } | Reply::StdinIs { .. } | Reply::Unsupported { .. } => {
-                tracing::debug!(?reply, "the shim answered an order");
-                return Ok(());
+            Reply::Controlled { control_seq, .. } => {
+                (route.answer(ExecEvent::Controlled { control_seq })?, false)
+            }
+            Reply::StdinIs {
+                offset,
+                full,
+                closed,
+                ..
+            } => {
+                let event = ExecEvent::Stdin {
+                    offset,
+                    full,
+                    closed,
+                };
+                (route.answer(event)?, false)
+            }
+            Reply::Unsupported { message, .. } => {
+                (route.answer(ExecEvent::Undone(message))?, false)
             }
             Reply::Hello { .. }
             | Reply::Pong { .. }
@@ -230,6 +255,15 @@ impl Shared {
 }
 
 impl Route {
+    /// What waits here for its exec must not grow without bound.
+    fn answer(&mut self, event: ExecEvent) -> Result<ExecEvent, String> {
+        self.answers = self
+            .answers
+            .checked_sub(1)
+            .ok_or("the shim answered what was not asked")?;
+        Ok(event)
+    }
+
     /// Takes output that continues what came before and stays within the window.
     fn take(&mut self, mut chunk: Chunk) -> Result<Chunk, String> {
         let expected = self.received.of(chunk.stream);

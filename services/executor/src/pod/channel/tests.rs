@@ -195,6 +195,61 @@ async fn a_shim_that_sends_more_than_the_window_is_cut_off() {
     }
 }
 
+/// An order may be answered, and a piece of input twice: once for it, and once when there is room.
+#[tokio::test]
+async fn a_shim_that_answers_what_was_not_asked_is_cut_off() {
+    let (mut shim, channel) = open().await;
+    let mut exec = channel
+        .follow("a".to_owned(), stdout(0), WINDOW_BYTES)
+        .await;
+    let Request::Follow { tag, .. } = shim.hear().await else {
+        panic!()
+    };
+    exec.cancel(7).await;
+    let bytes = Bytes::from_static(b"in");
+    exec.stdin(3, bytes.clone(), true).await;
+    let control_seq = 7;
+    assert_eq!(shim.hear().await, Request::Cancel { tag, control_seq });
+    let (offset, end) = (3, true);
+    let stdin = Request::Stdin {
+        tag,
+        offset,
+        bytes,
+        end,
+    };
+    assert_eq!(shim.hear().await, stdin);
+    shim.say(&Reply::Controlled {
+        tag,
+        control_seq,
+        applied: true,
+    })
+    .await;
+    for full in [true, false, false] {
+        shim.say(&Reply::StdinIs {
+            tag,
+            offset: 4,
+            full,
+            closed: false,
+        })
+        .await;
+    }
+    let control_seq = match exec.next().await {
+        ExecEvent::Controlled { control_seq } => control_seq,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(control_seq, 7);
+    for full in [true, false] {
+        assert!(matches!(
+            exec.next().await,
+            ExecEvent::Stdin { offset: 4, full: is, closed: false } if is == full
+        ));
+    }
+    match exec.next().await {
+        ExecEvent::Disconnected(reason) => assert!(reason.contains("not asked"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_gap_and_noise_end_the_channel_for_everyone_on_it() {
     for noise in [false, true] {
