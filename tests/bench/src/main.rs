@@ -1,6 +1,7 @@
 //! The bench program: each scenario measures rdev beside a floor or a peer in the same run, and
 //! prints a Markdown table and one line of JSON. It starts everything that it needs.
 
+mod cancel;
 mod faults;
 mod latency;
 mod list;
@@ -34,6 +35,8 @@ enum Scenario {
     Throughput(throughput::Settings),
     /// Many short execs: how many a second.
     Short(short::Settings),
+    /// From a cancel to the end of the command, beside killing it directly.
+    Cancel(cancel::Settings),
     /// Appends beside plain publishes of the same: what fencing and leases cost.
     Overhead(overhead::Settings),
     /// Facts that the projector brings into the tables a second, beside only reading them.
@@ -78,6 +81,7 @@ async fn run(scenario: Scenario) -> Outcome<()> {
         Scenario::Latency(settings) => latency::run(&settings).await?.print(),
         Scenario::Throughput(settings) => throughput::run(&settings).await?.print(),
         Scenario::Short(settings) => short::run(&settings).await?.print(),
+        Scenario::Cancel(settings) => cancel::run(&settings).await?.print(),
         Scenario::Overhead(settings) => overhead::run(&settings).await?.print(),
         Scenario::Project(settings) => project::run(&settings).await?.print(),
         Scenario::List(settings) => list::run(&settings).await?.print(),
