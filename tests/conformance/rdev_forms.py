@@ -290,20 +290,24 @@ def gap_first(world):
 
 
 def gap_refused(world):
-    """Who asks strictly, or for JSON, gets 410 instead."""
-    url = expired(world)
-    with request(with_query(url, strict="true"), world.server.headers) as answer:
-        code = expect_problem(answer, 410, "strict")
-    with request(url, {**world.server.headers, "Accept": JSON}) as answer:
+    """Who asks strictly, or for JSON, gets 410 instead, and the id that goes on with what is left."""
+    url = with_query(expired(world), strict="true")
+    with request(url, world.server.headers) as answer:
+        problem = expect_problem(answer, 410, "strict")
+    with request(expired(world), {**world.server.headers, "Accept": JSON}) as answer:
         expect_problem(answer, 410, "JSON")
-    return code
+    with Reader(url, world.server.headers, problem["resume_from"]) as reader:
+        expect(reader.status == 200, f"behind resume_from: {reader.status}")
+        left = numbered(reader.rest())
+    expect(left and number(left[0]) == problem["first_available"], left[:1])
+    return problem["code"]
 
 
 def gap_ndjson(world):
     """NDJSON never passes over it silently: a `gap` line or 410."""
     with request(expired(world), {**world.server.headers, "Accept": NDJSON}) as answer:
         if answer.status == 410:
-            return expect_problem(answer, 410, "NDJSON")
+            return expect_problem(answer, 410, "NDJSON")["code"]
         found = lines(answer, "NDJSON")
     expect(found and found[0].name == "gap", found[:1])
     return "a gap line"

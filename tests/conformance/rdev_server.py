@@ -135,4 +135,4 @@ def expect_problem(answer, status, when):
     code = problem.get("code")
     expect(isinstance(code, str) and code, f"{when}: no code in {text}")
     expect(problem.get("status", status) == status, f"{when}: tells another status: {text}")
-    return code
+    return problem

@@ -202,7 +202,7 @@ def wrong_cursors(world):
     for cursor in cursors:
         value = cursor.encode("utf-8" if "٣" in cursor else "latin-1")
         with world.main.get(value) as answer:
-            codes.add(expect_problem(answer, 400, f"Last-Event-ID {cursor!r}"))
+            codes.add(expect_problem(answer, 400, f"Last-Event-ID {cursor!r}")["code"])
     return f"{len(cursors)} cursors, codes {', '.join(sorted(codes))}"
 
 

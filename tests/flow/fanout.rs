@@ -213,6 +213,57 @@ async fn stuck_readers_hold_up_nobody() -> Outcome<()> {
     Ok(())
 }
 
+/// Nothing above the socket runs for a reader that does not read: it is cut there, and its place is
+/// free for others.
+#[tokio::test]
+async fn a_reader_that_never_reads_is_cut() -> Outcome<()> {
+    const MESSAGES: u64 = 200;
+    const LINES: u64 = 30;
+    let options = options()
+        .variable("RDEV_MAX_STREAMS", "1")
+        .variable("RDEV_STALL_TIMEOUT", "1s");
+    let (world, gateways) = World::of_readers(options, 1).await?;
+    let client = &gateways.clients[0];
+    let session = client.session("cut").await?;
+    let exec = exec_id(client, &session, "one")?;
+    let mut author = Author::begin(&world.bus().await?, &exec).await?;
+    // More than fits the buffers between the gateway and a reader.
+    let text = "x".repeat(4_000);
+    for _ in 0..MESSAGES {
+        author.lines(LINES, &text).await?;
+    }
+    author.complete().await?;
+    let path = format!("/sessions/{session}/events?stream_id=one");
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(1)?;
+    let address = client.base.trim_start_matches("http://").parse()?;
+    let mut stuck = ask(client, &path, "", socket.connect(address).await?).await?;
+    let mut head = [0; 12];
+    stuck.read_exact(&mut head).await?;
+    assert_eq!(&head, b"HTTP/1.0 200");
+
+    let served = async {
+        let mut sent_away = 0;
+        loop {
+            let text = read_raw(client, &path, "").await?;
+            if text.contains("\nevent: complete\n") {
+                return Outcome::Ok(sent_away);
+            }
+            assert!(text.contains("overloaded"), "{text}");
+            sent_away += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let sent_away = tokio::time::timeout(PATIENCE, served).await??;
+    assert!(sent_away > 0, "it held no place");
+    // What it may still read ends in the middle.
+    let mut rest = Vec::new();
+    let _ = stuck.read_to_end(&mut rest).await;
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(!rest.contains("\nevent: complete\n"), "it was not cut");
+    Ok(())
+}
+
 #[tokio::test]
 async fn too_many_readers_are_asked_to_come_again() -> Outcome<()> {
     let options = options().variable("RDEV_MAX_STREAMS", "2");

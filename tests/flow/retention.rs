@@ -92,6 +92,15 @@ async fn output_expires_and_its_readers_are_told_once() -> Outcome<()> {
         assert_eq!(answer.status, 410, "{}", answer.text);
         let problem = answer.json();
         assert_eq!(problem["code"], "events_expired", "{problem}");
+        assert_eq!(problem["first_available"], 51, "{problem}");
+        // The id that it names goes on with what is left, without another 410.
+        let resume_from = problem["resume_from"].as_str().ok_or("no id")?;
+        let on = client
+            .get_as(&path(&session, "s1", query), accept, Some(resume_from))
+            .await?;
+        assert_eq!(on.status, 200, "{}", on.text);
+        assert!(on.text.contains(&whole.numbered()[50].id), "{}", on.text);
+        assert!(!on.text.contains("gap"), "{}", on.text);
     }
     // A session's feed says whose events are missing.
     let mut feed = client

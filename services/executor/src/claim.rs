@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rdev_bus::LogStream;
 use rdev_bus::append::{Entry, ExecWriter};
+use rdev_bus::{LogStream, Pace};
 use rdev_contract::envelope::{Body, Message, Recorded};
 use rdev_contract::event::{
     Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started, Work,
@@ -383,19 +383,20 @@ async fn tally_of(
     let Some(last) = context.bus.last_at_leader(LogStream::Exec, &filter).await? else {
         return Ok(tally);
     };
-    let mut after = state.command_seq;
-    while after < last.sequence {
-        let page = context
+    let (mut after, end, mut pace) = (state.command_seq, last.sequence, Pace::default());
+    while after < end {
+        let log = LogStream::Exec;
+        let messages = context
             .bus
-            .read_page(LogStream::Exec, &filter, after)
+            .read_paced(log, &filter, after, end, &mut pace)
             .await?;
-        for Recorded { sequence, value } in &page.messages {
+        for Recorded { sequence, value } in &messages {
             let message = Message::decode(&value.payload)
                 .map_err(|error| Stop::Passing(error.to_string()))?;
             tally.observe_events(&message.events);
             after = *sequence;
         }
-        if page.messages.is_empty() {
+        if messages.is_empty() {
             return Err(Stop::Passing("a replica lags behind the log".to_owned()));
         }
     }

@@ -293,7 +293,8 @@ mod tests {
             limits: rdev_domain::request::RequestLimits::default(),
             heartbeat: Duration::from_secs(15),
             tails: crate::events::Tails::default(),
-            replays: crate::events::Replays::default(),
+            replays: crate::events::Replays::new(Log(None)),
+            known_sessions: Arc::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(1)),
             shutdown: Shutdown::new(),
         }

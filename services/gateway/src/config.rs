@@ -86,6 +86,16 @@ pub struct Config {
         default_value_t = MAX_STREAMS_DEFAULT
     )]
     pub max_streams: usize,
+    /// How long a client may read nothing of what waits for it, or send nothing at first, before its
+    /// connection is cut.
+    #[arg(
+        long,
+        env = "RDEV_STALL_TIMEOUT",
+        value_name = "RDEV_STALL_TIMEOUT",
+        default_value = "60s",
+        value_parser = stall_timeout
+    )]
+    pub stall_timeout: Duration,
     /// Sites whose pages may read answers: * or a list joined by commas.
     #[arg(
         long,
@@ -111,6 +121,17 @@ fn heartbeat(text: &str) -> Result<Duration, String> {
         Ok(duration)
     } else {
         Err("give 100ms to 10m".to_owned())
+    }
+}
+
+/// Long enough for a laptop that is asleep for a moment: a reader that is cut resumes anyway. Beyond
+/// an hour a stuck reader would hold its memory for the better part of a connection's life.
+fn stall_timeout(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("give 1s to 1h".to_owned())
     }
 }
 
@@ -157,6 +178,7 @@ mod tests {
         let config = parse(&[]).unwrap();
         assert_eq!(config.listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.heartbeat, Duration::from_secs(15));
+        assert_eq!(config.stall_timeout, Duration::from_secs(60));
         assert_eq!(config.limits(), RequestLimits::default());
         assert_eq!(config.cors_origins, CorsOrigins::Any);
     }
@@ -175,6 +197,8 @@ mod tests {
             ("--listen", "nowhere"),
             ("--heartbeat", "99ms"),
             ("--heartbeat", "601s"),
+            ("--stall-timeout", "999ms"),
+            ("--stall-timeout", "3601s"),
             ("--max-timeout", "0s"),
             ("--max-timeout", "soon"),
             ("--postgres-url", "http://db"),

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rdev_bus::ReadError;
+use rdev_contract::cursor::Cursor;
 use rdev_contract::http::Problem;
 use rdev_contract::id::StreamId;
 use rdev_domain::control::{STDIN_ORDER_MAX_BYTES, StdinRefused};
@@ -78,12 +79,12 @@ pub(crate) enum ApiError {
     #[error("the body must be JSON: send it with Content-Type: application/json")]
     UnsupportedMediaType,
     /// Retention removed what a strict reader asked for.
-    #[error("event {requested} is no longer kept; {}", left(*.first_available))]
+    #[error("event {requested} is no longer kept; {}", left(first_available.as_ref().map(|first| first.number)))]
     Expired {
         /// The number of the event that should have come next.
         requested: u64,
-        /// The number of the first one that is left.
-        first_available: Option<u64>,
+        /// The first one that is left.
+        first_available: Option<FirstAvailable>,
     },
     /// Retention removed bytes that were asked for.
     #[error("byte {requested} is no longer kept; {}", left(*.first_available))]
@@ -136,6 +137,15 @@ pub(crate) enum ApiError {
     /// A bug.
     #[error("the gateway failed: this is a bug, and it is in the gateway's log")]
     Internal,
+}
+
+/// The first event that is left of an exec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FirstAvailable {
+    /// Its number.
+    pub(crate) number: u64,
+    /// The id with which a reader goes on with it.
+    pub(crate) before: Cursor,
 }
 
 fn left(first_available: Option<u64>) -> String {
@@ -270,15 +280,23 @@ impl ApiError {
         }
     }
 
-    const fn first_available(&self) -> Option<u64> {
-        if let Self::Expired {
-            first_available, ..
-        }
-        | Self::OutputExpired {
+    fn first_available(&self) -> Option<u64> {
+        if let Self::OutputExpired {
             first_available, ..
         } = self
         {
             *first_available
+        } else {
+            self.first_event().map(|first| first.number)
+        }
+    }
+
+    const fn first_event(&self) -> Option<&FirstAvailable> {
+        if let Self::Expired {
+            first_available, ..
+        } = self
+        {
+            first_available.as_ref()
         } else {
             None
         }
@@ -306,6 +324,7 @@ impl ApiError {
             stream_id: self.stream_id(),
             first_available: self.first_available(),
             next_offset: self.next_offset(),
+            resume_from: self.first_event().map(|first| first.before.to_string()),
             outcome_unknown: unavailable.then_some(!self.has_no_side_effects()),
         }
     }

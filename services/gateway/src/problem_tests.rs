@@ -27,7 +27,10 @@ fn every() -> Vec<ApiError> {
         ApiError::UnsupportedMediaType,
         ApiError::Expired {
             requested: 3,
-            first_available: Some(9),
+            first_available: Some(FirstAvailable {
+                number: 9,
+                before: "20-8-0123abcd".parse().unwrap(),
+            }),
         },
         ApiError::OutputExpired {
             requested: 0,

@@ -27,7 +27,8 @@ fn app() -> Router {
         limits: rdev_domain::request::RequestLimits::default(),
         heartbeat: Duration::from_secs(15),
         tails: crate::events::Tails::default(),
-        replays: crate::events::Replays::default(),
+        replays: crate::events::Replays::new(Log(None)),
+        known_sessions: std::sync::Arc::default(),
         streams: std::sync::Arc::new(tokio::sync::Semaphore::new(1)),
         shutdown: Shutdown::new(),
     })

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use crate::request::Peer;
-use crate::watchdog::{STALL_TIMEOUT, Watched};
+use crate::watchdog::Watched;
 
 /// How long requests in flight may take once the end was asked for; Kubernetes kills after 30 s.
 const DRAIN_GRACE: Duration = Duration::from_secs(20);
@@ -31,13 +31,22 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves until the end is asked for, then drains.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stall_timeout: Duration,
+    shutdown: Shutdown,
+) {
     let builder = builder();
     let connections = GracefulShutdown::new();
+    let watched = |stream| Watched::new(stream, stall_timeout);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => start(&builder, &connections, &router, stream, peer),
+                Ok((stream, peer)) => match stream.set_nodelay(true) {
+                    Ok(()) => start(&builder, &connections, &router, watched(stream), peer),
+                    Err(error) => tracing::debug!(%error, "the client is gone already"),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "connection not accepted");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -73,20 +82,16 @@ fn start(
     builder: &Builder<TokioExecutor>,
     connections: &GracefulShutdown,
     router: &Router,
-    stream: TcpStream,
+    stream: Watched<TcpStream>,
     peer: SocketAddr,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "the client is gone already");
-        return;
-    }
     let router = router.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         router.clone().oneshot(request)
     });
-    let io = TokioIo::new(Watched::new(stream, STALL_TIMEOUT));
+    let io = TokioIo::new(stream);
     let connection = builder.serve_connection(io, service).into_owned();
     // Not an async block: that would hold the connection twice, and there are thousands.
     tokio::spawn(connections.watch(connection).map(move |ended| {

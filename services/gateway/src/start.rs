@@ -52,6 +52,7 @@ pub enum StartError {
 pub struct Prepared {
     listener: TcpListener,
     address: SocketAddr,
+    stall_timeout: Duration,
     gateway: Gateway,
 }
 
@@ -75,7 +76,8 @@ impl Prepared {
     pub async fn run(self) {
         tracing::info!(address = %self.address, "serving");
         let shutdown = self.gateway.shutdown.clone();
-        serve(self.listener, router(self.gateway), shutdown).await;
+        let router = router(self.gateway);
+        serve(self.listener, router, self.stall_timeout, shutdown).await;
     }
 }
 
@@ -86,8 +88,8 @@ impl Prepared {
 pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, StartError> {
     config.check().map_err(StartError::Settings)?;
     limits::raise_open_files();
-    let bus = tokio::select! {
-        bus = reach(&config) => bus?,
+    let (bus, replays) = tokio::select! {
+        both = reach_twice(&config) => both?,
         () = shutdown.requested() => return Err(StartError::Ended),
     };
     let listening = |error| StartError::Listen {
@@ -97,20 +99,22 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
     let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
     let gateway = Gateway {
-        log: Log(Some(Arc::new(bus))),
+        log: Log(Some(bus)),
         read_model: ReadModel::new(&config.postgres_url),
         projection: Projection::default(),
         limits: config.limits(),
         heartbeat: config.heartbeat,
         cors: config.cors_origins,
         tails: Tails::until(shutdown.clone()),
-        replays: Replays::default(),
+        replays: Replays::new(Log(Some(replays))),
+        known_sessions: Arc::default(),
         streams: Arc::new(Semaphore::new(config.max_streams)),
         shutdown,
     };
     Ok(Prepared {
         listener,
         address,
+        stall_timeout: config.stall_timeout,
         gateway,
     })
 }
@@ -142,9 +146,16 @@ pub async fn check_health(config: &Config) -> Result<(), StartError> {
         .map_err(StartError::NotReady)
 }
 
-async fn reach(config: &Config) -> Result<Bus, StartError> {
+/// The connection for what is live, and that for replays.
+async fn reach_twice(config: &Config) -> Result<(Arc<Bus>, Arc<Bus>), StartError> {
+    let live = reach(config, "rdev-gateway").await?;
+    let replays = reach(config, "rdev-gateway replays").await?;
+    Ok((Arc::new(live), Arc::new(replays)))
+}
+
+async fn reach(config: &Config, name: &str) -> Result<Bus, StartError> {
     loop {
-        let failure = match Bus::connect(config.bus.clone(), "rdev-gateway").await {
+        let failure = match Bus::connect(config.bus.clone(), name).await {
             Ok(bus) => match bus.ensure_topology().await {
                 Ok(()) => return Ok(bus),
                 Err(error @ TopologyError::Drift { .. }) => {

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::as_of::Projection;
 use crate::cors::CorsOrigins;
 use crate::events::{Replays, Tails};
+use crate::known::KnownSessions;
 use crate::problem::ApiError;
 
 /// Connections and settings.
@@ -41,6 +42,8 @@ pub(crate) struct Gateway {
     pub(crate) tails: Tails,
     /// The right to read pages of the log.
     pub(crate) replays: Replays,
+    /// Sessions that need not be looked up.
+    pub(crate) known_sessions: Arc<KnownSessions>,
     /// How many more streams may be opened.
     pub(crate) streams: Arc<Semaphore>,
     /// The end of the process.

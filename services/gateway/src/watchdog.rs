@@ -2,7 +2,7 @@
 //!
 //! It stands below HTTP, on the socket itself: a timer inside a response body does not fire
 //! while hyper waits for the socket. Invariant: a write that makes no progress for
-//! [`STALL_TIMEOUT`] fails, and with it the connection; whoever reads, however slowly, goes on.
+//! `RDEV_STALL_TIMEOUT` fails, and with it the connection; whoever reads, however slowly, goes on.
 
 use std::future::Future;
 use std::io;
@@ -12,9 +12,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
-
-/// Long enough for a laptop that is asleep for a moment; a reader that is cut resumes anyway.
-pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection with a limit on how long its peer may refuse to read, or be silent at first.
 pub(crate) struct Watched<IO> {
@@ -115,6 +112,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_never_reads_is_cut() {

@@ -120,11 +120,7 @@ impl Bus {
         exec: &ExecId,
         before: Option<StreamSeq>,
     ) -> Result<(), ReadError> {
-        let stream = self
-            .jetstream
-            .get_stream_no_info(CONTROL_STREAM)
-            .await
-            .map_err(ReadError::of)?;
+        let stream = self.handle(CONTROL_STREAM).await?;
         let purge = stream.purge().filter(orders(exec).as_str());
         let purged = match before {
             Some(before) => purge.sequence(before.0).await,

@@ -17,6 +17,7 @@ pub mod control;
 pub mod fence;
 pub mod follow;
 pub mod live;
+mod pace;
 mod publish;
 pub mod queue;
 pub mod read;
@@ -25,4 +26,5 @@ pub mod submit;
 pub mod topology;
 
 pub use connect::{Bus, BusConfig, ConnectError};
-pub use read::{LogStream, PAGE_MAX_MESSAGES, ReadError, Stored, StreamIdentity};
+pub use pace::Pace;
+pub use read::{LogStream, ReadError, Stored, StreamIdentity};

@@ -24,10 +24,8 @@ use rdev_contract::subject::{CONTROL_STREAM, Filter, Subject};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::Bus;
-use crate::read::{
-    LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, PAGE_MAX_MESSAGES, ReadError, Stored,
-};
+use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError, Stored};
+use crate::{Bus, Pace};
 
 /// How long without a message until the leader is asked whether one was missed; doubles up to the
 /// maximum. Short at first: in a cluster, word of a new subscription takes a moment to get around.
@@ -87,6 +85,7 @@ pub struct LogReader {
     phase: Phase,
     backlog: VecDeque<Recorded<Stored>>,
     told_caught_up: bool,
+    pace: Pace,
     lag_looks: u32,
     resync: Duration,
 }
@@ -151,6 +150,7 @@ impl LogReader {
             phase: Phase::Asking,
             backlog: VecDeque::new(),
             told_caught_up: false,
+            pace: Pace::default(),
             lag_looks: 0,
             resync: RESYNC_MIN,
         })
@@ -197,8 +197,11 @@ impl LogReader {
                     }
                     self.phase = Phase::Replaying(end);
                 }
-                Phase::Replaying(end) if self.position < end => self.read_more().await?,
-                Phase::Replaying(_) => self.phase = Phase::Live,
+                Phase::Replaying(end) if self.position < end => self.read_more(end).await?,
+                Phase::Replaying(_) => {
+                    self.pace = Pace::default();
+                    self.phase = Phase::Live;
+                }
                 Phase::Live if !self.told_caught_up => {
                     self.told_caught_up = true;
                     return Ok(Next::CaughtUp);
@@ -226,15 +229,15 @@ impl LogReader {
         Ok(identity.last < self.position)
     }
 
-    async fn read_more(&mut self) -> Result<(), ReadError> {
-        let (filter, after) = (&self.stored, self.position);
-        let page = self
+    async fn read_more(&mut self, end: StreamSeq) -> Result<(), ReadError> {
+        let (stored, after) = (&self.stored, self.position);
+        let found = self
             .bus
-            .page_of(self.stream, filter, after, PAGE_MAX_MESSAGES)
+            .paced_of(self.stream, stored, after, end, &mut self.pace)
             .await?;
-        if !page.messages.is_empty() {
+        if !found.is_empty() {
             self.lag_looks = 0;
-            self.backlog.extend(page.messages);
+            self.backlog.extend(found);
             return Ok(());
         }
         // The replica that answered lags, or what the leader had has expired since: ask again.

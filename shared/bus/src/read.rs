@@ -1,14 +1,15 @@
 //! Reading the log by sequence.
 //!
-//! Replays use batched direct gets, which any replica answers. A follower may lag, so whoever must
-//! not miss anything asks the leader for the tail first, and reads until it has that.
+//! Replays use direct gets ([`Pace`]), which any replica answers. A follower may lag, so
+//! whoever must not miss anything asks the leader for the tail first, and reads until it has that.
 
 use std::time::Duration;
 
 use async_nats::header;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
-    LastRawMessageErrorKind, RawMessageError, RawMessageErrorKind,
+    DirectGetError, DirectGetErrorKind, LastRawMessageErrorKind, RawMessageError,
+    RawMessageErrorKind, Stream,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -19,13 +20,13 @@ use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{self, Filter};
 use serde::Serialize;
 
-use crate::Bus;
+use crate::{Bus, Pace};
 
 /// Messages asked for in one batched direct get. The server stops at its own byte limit too.
 pub const PAGE_MAX_MESSAGES: usize = 256;
 /// Bytes after which a batched direct get ends: with the message that reaches it, this is what each
 /// of many replays at a time holds in memory.
-const PAGE_BYTES: usize = 256 * 1024;
+pub(crate) const PAGE_BYTES: usize = 256 * 1024;
 /// The longest pause between two messages of one page before the page is given up.
 const PAGE_PAUSE: Duration = Duration::from_secs(5);
 /// Between two looks at a replica that has not yet stored what the leader has.
@@ -122,27 +123,47 @@ impl Bus {
         filter: &Filter,
         after: StreamSeq,
     ) -> Result<ReadPage, ReadError> {
-        self.read_some(stream, filter, after, PAGE_MAX_MESSAGES)
-            .await
+        let messages = PAGE_MAX_MESSAGES;
+        self.batch(stream.name(), filter, after, messages).await
     }
 
-    /// The same, and so many messages at most: the server looks for each of them among all others
-    /// before it sends the page's end.
+    /// The messages behind `after` that come next at this pace; none if a replica has none there.
+    /// For a replay that is known to end with the message `end`, as the leader said.
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
-    pub async fn read_some(
+    pub async fn read_paced(
         &self,
         stream: LogStream,
         filter: &Filter,
         after: StreamSeq,
-        messages: usize,
-    ) -> Result<ReadPage, ReadError> {
-        self.page_of(stream.name(), filter, after, messages).await
+        end: StreamSeq,
+        pace: &mut Pace,
+    ) -> Result<Vec<Recorded<Stored>>, ReadError> {
+        self.paced_of(stream.name(), filter, after, end, pace).await
     }
 
     /// The same of any stream.
-    pub(crate) async fn page_of(
+    pub(crate) async fn paced_of(
+        &self,
+        stream: &str,
+        filter: &Filter,
+        after: StreamSeq,
+        end: StreamSeq,
+        pace: &mut Pace,
+    ) -> Result<Vec<Recorded<Stored>>, ReadError> {
+        let found = match pace.messages(after, end) {
+            1 => {
+                let next = self.next_at_replica(stream, filter, after).await?;
+                next.into_iter().collect()
+            }
+            messages => self.batch(stream, filter, after, messages).await?.messages,
+        };
+        *pace = pace.behind(after, &found);
+        Ok(found)
+    }
+
+    async fn batch(
         &self,
         stream: &str,
         filter: &Filter,
@@ -151,7 +172,7 @@ impl Bus {
     ) -> Result<ReadPage, ReadError> {
         let request = NextBatch {
             seq: after.0 + 1,
-            batch: messages.min(PAGE_MAX_MESSAGES),
+            batch: messages,
             max_bytes: PAGE_BYTES,
             next_by_subj: filter.as_str(),
         };
@@ -189,7 +210,8 @@ impl Bus {
         }
     }
 
-    /// The next message behind `after`, as a replica has it.
+    /// The next message behind `after`, as a replica has it. Unlike a page it costs no more where the
+    /// stream holds more: before a batch the server counts all that match in the rest of it.
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
@@ -199,8 +221,18 @@ impl Bus {
         filter: &Filter,
         after: StreamSeq,
     ) -> Result<Option<Recorded<Stored>>, ReadError> {
-        let page = self.page_of(stream.name(), filter, after, 1).await?;
-        Ok(page.messages.into_iter().next())
+        self.next_at_replica(stream.name(), filter, after).await
+    }
+
+    async fn next_at_replica(
+        &self,
+        stream: &str,
+        filter: &Filter,
+        after: StreamSeq,
+    ) -> Result<Option<Recorded<Stored>>, ReadError> {
+        let handle = self.handle(stream).await?;
+        let message = handle.direct_get_next_for_subject(filter.as_str(), Some(after.0 + 1));
+        found_directly(message.await)
     }
 
     /// The last message of each kind that this exec has, in the order of the log: what was there
@@ -268,12 +300,7 @@ impl Bus {
         stream: &str,
         filter: &Filter,
     ) -> Result<Option<Recorded<Stored>>, ReadError> {
-        self.reachable()?;
-        let handle = self
-            .jetstream
-            .get_stream_no_info(stream)
-            .await
-            .map_err(ReadError::of)?;
+        let handle = self.handle(stream).await?;
         match handle
             .get_last_raw_message_by_subject(filter.as_str())
             .await
@@ -308,14 +335,26 @@ impl Bus {
         filter: &Filter,
         after: StreamSeq,
     ) -> Result<Option<Recorded<Stored>>, ReadError> {
-        self.reachable()?;
-        let handle = self
-            .jetstream
-            .get_stream_no_info(stream)
-            .await
-            .map_err(ReadError::of)?;
+        let handle = self.handle(stream).await?;
         let message = handle.get_first_raw_message_by_subject(filter.as_str(), after.0 + 1);
         found(message.await)
+    }
+
+    /// The message with this sequence; none if the leader has none.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the server does not answer.
+    pub async fn message_at(
+        &self,
+        stream: LogStream,
+        sequence: StreamSeq,
+    ) -> Result<Option<Recorded<Stored>>, ReadError> {
+        let handle = self.handle(stream.name()).await?;
+        match found_directly(handle.direct_get(sequence.0).await)? {
+            Some(message) => Ok(Some(message)),
+            // A replica that lags has not stored it yet.
+            None => self.at_leader(stream, sequence).await,
+        }
     }
 
     /// The message with this sequence, as the leader has it.
@@ -327,11 +366,7 @@ impl Bus {
         stream: LogStream,
         sequence: StreamSeq,
     ) -> Result<Option<Recorded<Stored>>, ReadError> {
-        let handle = self
-            .jetstream
-            .get_stream_no_info(stream.name())
-            .await
-            .map_err(ReadError::of)?;
+        let handle = self.handle(stream.name()).await?;
         found(handle.get_raw_message(sequence.0).await)
     }
 
@@ -345,17 +380,22 @@ impl Bus {
 
     /// The same of any stream.
     pub(crate) async fn identity_of(&self, stream: &str) -> Result<StreamIdentity, ReadError> {
-        let handle = self
-            .jetstream
-            .get_stream_no_info(stream)
-            .await
-            .map_err(ReadError::of)?;
+        let handle = self.handle(stream).await?;
         let info = handle.get_info().await.map_err(ReadError::of)?;
         Ok(StreamIdentity {
             created_at: timestamp(info.created.into())?,
             first: StreamSeq(info.state.first_sequence),
             last: StreamSeq(info.state.last_sequence),
         })
+    }
+
+    /// The stream, without asking the server for anything.
+    pub(crate) async fn handle(&self, stream: &str) -> Result<Stream<()>, ReadError> {
+        self.reachable()?;
+        self.jetstream
+            .get_stream_no_info(stream)
+            .await
+            .map_err(ReadError::of)
     }
 
     /// A request without a connection would wait in the client, and its caller with it.
@@ -438,6 +478,22 @@ fn direct_message(message: async_nats::Message) -> Result<Recorded<Stored>, Read
         sequence: StreamSeq(sequence),
         value,
     })
+}
+
+fn found_directly(
+    message: Result<StreamMessage, DirectGetError>,
+) -> Result<Option<Recorded<Stored>>, ReadError> {
+    match message {
+        Ok(message) => recorded(message).map(Some),
+        Err(error) => match error.kind() {
+            DirectGetErrorKind::NotFound => Ok(None),
+            DirectGetErrorKind::InvalidSubject
+            | DirectGetErrorKind::TimedOut
+            | DirectGetErrorKind::Request
+            | DirectGetErrorKind::ErrorResponse(..)
+            | DirectGetErrorKind::Other => Err(ReadError::of(error)),
+        },
+    }
 }
 
 fn found(

@@ -301,6 +301,9 @@ pub struct Problem {
     /// On a refused piece of standard input: where the next one has to begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_offset: Option<u64>,
+    /// On a 410 of events: the event id with which a reader goes on at `first_available`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_from: Option<String>,
     /// On a 503 of a write: whether it may have happened all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome_unknown: Option<bool>,

@@ -79,7 +79,7 @@ enum Written {
 }
 
 /// Encodes messages in their order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Encoder {
     style: Style,
     /// Lines of claude's of which only the first parts have come, by exec.
@@ -99,9 +99,9 @@ impl Encoder {
         self.joiners.keys().cloned().collect()
     }
 
-    /// The messages that follow are encoded elsewhere.
-    pub(super) fn leave_lines(&mut self) {
-        self.joiners.clear();
+    /// Whether the message before ended in the middle of a line.
+    pub(super) fn is_within_line(&self) -> bool {
+        !self.joiners.is_empty()
     }
 
     /// The next message.
@@ -165,8 +165,10 @@ impl Encoder {
         event: &RawEvent<'_>,
     ) -> Written {
         let Some(fragment) = &event.fragment else {
-            // Whatever part of a line came before, its end never will.
-            self.joiners.remove(stream);
+            // Whatever part of a line came before, its end never will. Nearly always there is none.
+            if self.is_within_line() {
+                self.joiners.remove(stream);
+            }
             let data = event.data.map_or("null", |data| data.get());
             self.write(frames, id, stream, &event.name, data);
             return Written::Whole;

@@ -3,7 +3,7 @@
 use rdev_contract::event::{ClaudeLine, Complete, Event, Kind, Outcome, OutputStream, Text};
 
 use super::super::sample::{
-    STYLE, exec, fragment as part, frames, message, reader_behind, recorded, tag,
+    STYLE, exec, fragment as part, frames, message, read, reader_behind, recorded, tag,
 };
 use super::*;
 
@@ -15,7 +15,7 @@ fn line(text: &str) -> Event<'_> {
 fn shown(number: u64, messages: &[(u64, Vec<u8>)]) -> Vec<String> {
     let mut view = reader_behind(number, false);
     for (sequence, payload) in messages {
-        view.take_page(&[recorded(*sequence, payload)]);
+        read(&mut view, &[recorded(*sequence, payload)]);
     }
     frames(&mut view)
 }
@@ -24,7 +24,7 @@ fn shown(number: u64, messages: &[(u64, Vec<u8>)]) -> Vec<String> {
 fn a_batch_becomes_frames_with_consecutive_ids() {
     let batch = message(Kind::Output, 1, &[line("a"), line("b\u{1F600}")]);
     let mut view = reader_behind(0, false);
-    view.take_page(&[recorded(12, &batch)]);
+    read(&mut view, &[recorded(12, &batch)]);
     view.own("heartbeat", None, &[0; 0]);
     assert_eq!(
         frames(&mut view),
@@ -114,13 +114,16 @@ fn parts_of_a_line_are_joined_and_begin_anew() {
 fn a_line_without_its_beginning_is_a_gap() {
     let complete = Complete::without_process(Outcome::Lost, "gone");
     let mut view = reader_behind(0, false);
-    view.take_page(&[
-        recorded(4, &message(Kind::Claude, 1, &[part(1, true, ":1}}")])),
-        recorded(
-            5,
-            &message(Kind::Complete, 2, &[Event::Complete(&complete)]),
-        ),
-    ]);
+    read(
+        &mut view,
+        &[
+            recorded(4, &message(Kind::Claude, 1, &[part(1, true, ":1}}")])),
+            recorded(
+                5,
+                &message(Kind::Complete, 2, &[Event::Complete(&complete)]),
+            ),
+        ],
+    );
     assert!(view.is_over());
     let frames = frames(&mut view);
     assert!(
@@ -155,7 +158,7 @@ fn errors_are_renamed_where_asked_for() {
     let payload = message(Kind::Claude, 1, std::slice::from_ref(&error));
     for (stderr_as_output, name) in [(false, "event: error\n"), (true, "event: output\n")] {
         let mut view = reader_behind(0, stderr_as_output);
-        view.take_page(&[recorded(1, &payload)]);
+        read(&mut view, &[recorded(1, &payload)]);
         assert!(frames(&mut view)[0].contains(name));
     }
 }

@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use futures::stream;
 use rand::Rng;
 use rdev_bus::live::Scope;
-use rdev_bus::{Bus, PAGE_MAX_MESSAGES, ReadError};
+use rdev_bus::{Bus, Pace};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::sse::{Heartbeat, Reconnect, frame_name};
 use rdev_runtime::Shutdown;
@@ -23,16 +22,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::encode::Style;
-use super::replay::{LogPage, Replays, Wanted};
+use super::replay::{Answer, Page, Replays, Wanted};
 use super::ring::Turn;
 use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
 use super::view::View;
+use crate::flights::Flight;
 use crate::state::{Gateway, now};
 
-/// The first page is a short one, the cursor's message and the next, so that the first event is soon
-/// there, however far an exec's messages lie apart among others; the pages behind it grow.
-const FIRST_PAGE_MESSAGES: usize = 2;
-const PAGE_GROWTH: usize = 8;
 /// How long a reader waits for an exec that nobody has posted yet.
 const NOT_STARTED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the log may fail in the middle of a stream until the reader is sent elsewhere. A new
@@ -123,8 +119,8 @@ pub(super) struct Feed {
     sent_at: Instant,
     limits: Limits,
     timer: Pin<Box<Sleep>>,
-    /// How many messages the next page may have.
-    page_messages: usize,
+    /// How the log is read.
+    pace: Pace,
     is_caught_up: bool,
     is_over: bool,
     farewell: Option<Farewell>,
@@ -133,15 +129,15 @@ pub(super) struct Feed {
 /// Where the next events come from.
 enum Source {
     /// A page of the log.
-    Reading(BoxFuture<'static, Result<LogPage, ReadError>>),
+    Reading(Flight<Answer>),
     /// A page of the log, which has failed to come: it is asked for again after this.
     Resting(Pin<Box<Sleep>>),
-    /// The tail.
-    Live,
+    /// What the tail says: where to read the log up to, what is new, or nothing yet.
+    Tail,
 }
 
 enum Event {
-    Page(Result<LogPage, ReadError>),
+    Page(Answer),
     Rested,
     Changed,
     Timer,
@@ -164,20 +160,19 @@ impl Feed {
             tails: gateway.tails.clone(),
             replays: gateway.replays.clone(),
             shutdown: gateway.shutdown.clone(),
-            source: Source::Live,
+            source: Source::Tail,
             floor,
             subscription: None,
             heartbeat: gateway.heartbeat,
             sent_at: at,
             limits: Limits::new(at),
             timer: Box::pin(tokio::time::sleep_until(at)),
-            page_messages: FIRST_PAGE_MESSAGES,
+            pace: Pace::default(),
             is_caught_up: false,
             is_over: false,
             farewell: None,
         };
         feed.arm();
-        feed.read_on();
         feed
     }
 
@@ -223,7 +218,7 @@ impl Feed {
 
     /// Does the next thing there is to do, or waits for it.
     async fn step(&mut self) {
-        if matches!(self.source, Source::Live) && self.take_turn() {
+        if matches!(self.source, Source::Tail) && self.take_turn() {
             return;
         }
         let event = tokio::select! {
@@ -231,7 +226,7 @@ impl Feed {
             () = self.timer.as_mut() => Event::Timer,
         };
         match event {
-            Event::Page(Ok(page)) => self.take_page(&page),
+            Event::Page(Ok(page)) => self.take_page(page),
             Event::Page(Err(error)) => {
                 tracing::debug!(%error, "waiting for the log");
                 self.limits.failing_since.get_or_insert_with(Instant::now);
@@ -245,40 +240,39 @@ impl Feed {
         }
     }
 
-    fn take_page(&mut self, page: &LogPage) {
+    fn take_page(&mut self, page: Arc<Page>) {
         self.limits.failing_since = None;
-        let view = &mut self.plan.view;
-        view.take_page(&page.messages);
-        if let Some(floor) = page.nothing_until {
-            view.progress.pass(floor);
-        }
-        let position = view.position();
-        if view.is_over() {
-            self.is_over = true;
-        } else if matches!(self.plan.mode, Mode::Replay { until } if position >= until) {
-            self.caught_up();
-        } else if page.more || position < self.floor {
-            self.read_on();
-        } else {
-            self.source = Source::Live;
-        }
+        self.pace = page.pace;
+        self.plan.view.take_page(page);
+        self.is_over = self.plan.view.is_over();
+        self.source = Source::Tail;
     }
 
     fn read_on(&mut self) {
-        let view = &self.plan.view;
+        let Plan {
+            scope, style, view, ..
+        } = &mut self.plan;
         let wanted = Wanted {
+            scope: scope.clone(),
+            style: *style,
             after: view.position(),
             floor: self.floor,
-            messages: self.page_messages,
-            open_lines: view.open_lines(),
+            pace: self.pace,
         };
-        self.page_messages = (self.page_messages * PAGE_GROWTH).min(PAGE_MAX_MESSAGES);
-        let page = self.replays.page(&self.bus, &self.plan.scope, wanted);
+        let page = self.replays.page(wanted, view.encoder());
         self.source = Source::Reading(page);
     }
 
-    /// Takes what the tail has; false if there is nothing to do but wait.
+    /// Reads the log as far as it is known to go, then takes what the tail has; false if there is
+    /// nothing to do but wait.
     fn take_turn(&mut self) -> bool {
+        if self.plan.view.position() < self.floor {
+            self.read_on();
+            return true;
+        }
+        if matches!(self.plan.mode, Mode::Replay { .. }) {
+            return self.caught_up();
+        }
         let Plan {
             scope, style, view, ..
         } = &mut self.plan;
@@ -299,7 +293,6 @@ impl Feed {
             None => false,
             Some(Turn::Log(floor)) => {
                 self.floor = floor;
-                self.read_on();
                 true
             }
             Some(Turn::Pieces(_)) => {
@@ -386,7 +379,7 @@ async fn next_event(source: &mut Source, subscription: &mut Option<Subscription>
     match source {
         Source::Reading(page) => Event::Page(page.await),
         Source::Resting(rest) => rest.as_mut().map(|()| Event::Rested).await,
-        Source::Live => match subscription {
+        Source::Tail => match subscription {
             Some(subscription) => subscription.changed().map(|()| Event::Changed).await,
             None => Event::Changed,
         },

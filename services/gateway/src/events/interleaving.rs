@@ -19,7 +19,9 @@ use super::encode::Encoder;
 use super::line::{self, Lookup};
 use super::progress::Progress;
 use super::ring::{Ring, Turn};
-use super::sample::{STYLE, exec, fragment, frames, message, message_of, reader_behind, recorded};
+use super::sample::{
+    STYLE, exec, fragment, frames, message, message_of, page, reader_behind, recorded,
+};
 use super::view::View;
 
 /// What is stored next, by one of two execs.
@@ -44,9 +46,27 @@ enum Act {
     /// The tail forgets what it keeps.
     Forget,
     /// The reader reads a page of so many messages, from a replica that is so many behind.
-    Page(u8, u8),
+    Page(u8, u8, Fate),
     /// The reader looks at the ring.
     Look,
+}
+
+/// What becomes of a page that is read.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Taken,
+    /// Another reader takes it as well.
+    Shared,
+    /// It does not come.
+    Lost,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        4 => Just(Fate::Taken),
+        2 => Just(Fate::Shared),
+        1 => Just(Fate::Lost),
+    ]
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -60,7 +80,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0..2_usize, write).prop_map(|(exec, write)| Act::Write(exec, write)),
         3 => (1..4_u8).prop_map(Act::Tail),
         1 => Just(Act::Forget),
-        2 => (1..4_u8, 0..3_u8).prop_map(|(count, behind)| Act::Page(count, behind)),
+        2 => (1..4_u8, 0..3_u8, fate())
+            .prop_map(|(count, behind, fate)| Act::Page(count, behind, fate)),
         4 => Just(Act::Look),
     ]
 }
@@ -189,6 +210,20 @@ impl Log {
         completed.expect("no waiting").expect("no error")
     }
 
+    /// The reader reads so many messages, as far as a replica has them that lacks the last `lag`.
+    fn read(&self, view: &mut View, count: usize, lag: usize, fate: Fate) {
+        let all: Vec<_> = self.behind(view.position()).cloned().collect();
+        let known = all.len().saturating_sub(lag);
+        let encoder = view.encoder();
+        let messages = self.completed(all[..known.min(count)].to_vec(), &encoder.open_lines());
+        let page = page(encoder, &messages);
+        let _other_readers = matches!(fate, Fate::Shared).then(|| Arc::clone(&page));
+        match fate {
+            Fate::Taken | Fate::Shared => view.take_page(page),
+            Fate::Lost => {}
+        }
+    }
+
     fn end(&self) -> StreamSeq {
         self.messages
             .last()
@@ -276,11 +311,8 @@ proptest! {
                 Act::Write(exec, write) => log.write(*exec, write),
                 Act::Tail(count) => tail.follow(&log, usize::from(*count)),
                 Act::Forget => tail.ring.clear(),
-                Act::Page(count, lag) => {
-                    let all: Vec<_> = log.behind(view.position()).cloned().collect();
-                    let known = all.len().saturating_sub(usize::from(*lag));
-                    let page = all[..known.min(usize::from(*count))].to_vec();
-                    view.take_page(&log.completed(page, &view.open_lines()));
+                Act::Page(count, lag, fate) => {
+                    log.read(&mut view, usize::from(*count), usize::from(*lag), *fate);
                 }
                 Act::Look => {
                     view.take_turn(&tail.ring);
@@ -293,10 +325,7 @@ proptest! {
         }
         loop {
             match view.take_turn(&tail.ring) {
-                Turn::Log(_) => {
-                    let page = log.behind(view.position()).take(1).cloned().collect();
-                    view.take_page(&log.completed(page, &view.open_lines()));
-                }
+                Turn::Log(_) => log.read(&mut view, 1, 0, Fate::Taken),
                 Turn::Pieces(_) => {}
                 Turn::Wait if tail.ring.head() < log.end() => tail.follow(&log, 1),
                 Turn::Wait => break,

@@ -26,7 +26,7 @@ impl Lookup for Bus {
         &self,
         sequence: StreamSeq,
     ) -> impl Future<Output = Result<Option<Recorded<Stored>>, ReadError>> + Send {
-        self.at_leader(LogStream::Exec, sequence)
+        self.message_at(LogStream::Exec, sequence)
     }
 }
 

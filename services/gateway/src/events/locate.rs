@@ -1,8 +1,8 @@
-//! Asks the log what [`super::place`] needs to decide. Everything at the leader: what a replica
-//! does not have yet must not look like something that never was.
+//! Asks the log what [`super::place`] needs to decide. That something is not there is only believed
+//! of the leader: what a replica does not have yet must not look like something that never was.
 
 use rdev_bus::live::Scope;
-use rdev_bus::{Bus, LogStream, ReadError, Stored};
+use rdev_bus::{Bus, LogStream, Pace, ReadError, Stored};
 use rdev_contract::cursor::Cursor;
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::{Kind, Resumed};
@@ -22,7 +22,7 @@ pub(super) async fn place(
 ) -> Result<Result<Place, Misplaced>, ReadError> {
     let at = match cursor.sequence {
         StreamSeq(0) => None,
-        sequence => bus.at_leader(LogStream::Exec, sequence).await?,
+        sequence => bus.message_at(LogStream::Exec, sequence).await?,
     };
     let at = at.and_then(|at| {
         let is_complete =
@@ -48,30 +48,23 @@ pub(super) async fn place(
     Ok(place::decide(cursor, &known))
 }
 
-/// Number of the first event that is left behind `after`; none if there is no event there.
+/// The first event that is left of those behind `shown`, and the message that has it; none if there
+/// is no event there.
 pub(super) async fn first_available(
     bus: &Bus,
     exec: &ExecId,
     after: StreamSeq,
     shown: EventNo,
-) -> Result<Option<EventNo>, ReadError> {
-    let filter = Filter::exec(exec);
-    let mut after = after;
-    loop {
-        let page = bus.read_page(LogStream::Exec, &filter, after).await?;
-        let spans = page
-            .messages
-            .iter()
-            .filter_map(|message| span(exec, &message.value));
-        let mut numbers = spans.map(|span| (span.first.max(shown.plus(1)), span.last));
-        if let Some((first, _)) = numbers.find(|(first, last)| first <= last) {
-            return Ok(Some(first));
-        }
-        match page.messages.last() {
-            Some(last) if page.more => after = last.sequence,
-            Some(_) | None => return Ok(None),
-        }
-    }
+) -> Result<Option<(StreamSeq, EventNo)>, ReadError> {
+    let next = shown.plus(1);
+    find(bus, &Filter::exec(exec), after, |message| {
+        let span = span(exec, &message.value)?;
+        // Of a line that begins before what is left, there is no event.
+        let lacks_line = !span.begins_whole && span.first > next;
+        let first = span.first.plus(u64::from(lacks_line)).max(next);
+        (first <= span.last).then_some((message.sequence, first))
+    })
+    .await
 }
 
 /// Where an exec's last `count` events begin: the id before them, and the message behind which
@@ -119,7 +112,7 @@ pub(super) async fn last_events(
         let Ok(before @ StreamSeq(1..)) = before else {
             return Ok(begin);
         };
-        match bus.at_leader(LogStream::Exec, before).await? {
+        match bus.message_at(LogStream::Exec, before).await? {
             Some(message) => stored = message,
             None => return Ok(begin),
         }
@@ -147,7 +140,7 @@ pub(super) async fn in_session(
 ) -> Result<(StreamSeq, StreamId), ApiError> {
     let at = match cursor.sequence {
         StreamSeq(0) => None,
-        sequence => bus.at_leader(LogStream::Exec, sequence).await?,
+        sequence => bus.message_at(LogStream::Exec, sequence).await?,
     };
     let owner = at
         .as_ref()
@@ -155,9 +148,9 @@ pub(super) async fn in_session(
     if let (Some(at), Some((exec, _))) = (&at, owner)
         && (&exec.project, exec.session) == (project, session)
         && exec.tag() == cursor.tag
-        && span(&exec, &at.value).is_some_and(|span| span.continues(cursor.number))
+        && let Some(position) = span(&exec, &at.value).and_then(|span| span.behind(cursor))
     {
-        return Ok((StreamSeq(cursor.sequence.0 - 1), exec.stream));
+        return Ok((position, exec.stream));
     }
     // It has expired, or the log was restored under other sequences.
     let Some(exec) = exec_with_tag(bus, project, session, &cursor.tag).await? else {
@@ -179,21 +172,11 @@ async fn exec_with_tag(
     tag: &str,
 ) -> Result<Option<ExecId>, ReadError> {
     let filter = Filter::session_kind(project, session, Kind::Command);
-    let mut after = StreamSeq(0);
-    loop {
-        let page = bus.read_page(LogStream::Exec, &filter, after).await?;
-        let mut execs = page
-            .messages
-            .iter()
-            .filter_map(|message| parse_exec(&message.value.subject).ok());
-        if let Some((exec, _)) = execs.find(|(exec, _)| exec.tag() == tag) {
-            return Ok(Some(exec));
-        }
-        match page.messages.last() {
-            Some(last) if page.more => after = last.sequence,
-            Some(_) | None => return Ok(None),
-        }
-    }
+    find(bus, &filter, StreamSeq(0), |message| {
+        let (exec, _) = parse_exec(&message.value.subject).ok()?;
+        (exec.tag() == tag).then_some(exec)
+    })
+    .await
 }
 
 /// The message that holds the exec's event with this number, wherever it is now.
@@ -202,22 +185,36 @@ async fn message_with(
     exec: &ExecId,
     number: EventNo,
 ) -> Result<Option<StreamSeq>, ReadError> {
-    let filter = Filter::exec(exec);
-    let mut after = StreamSeq(0);
-    loop {
-        let page = bus.read_page(LogStream::Exec, &filter, after).await?;
-        let found = page.messages.iter().find(|message| {
-            span(exec, &message.value)
-                .is_some_and(|span| span.first <= number && number <= span.last)
-        });
-        if let Some(message) = found {
-            return Ok(Some(message.sequence));
+    find(bus, &Filter::exec(exec), StreamSeq(0), |message| {
+        let span = span(exec, &message.value)?;
+        (span.first <= number && number <= span.last).then_some(message.sequence)
+    })
+    .await
+}
+
+/// What `look` finds first in the messages behind `after`. The leader says where they end: without
+/// that the server would look for one more in all that the log holds behind them.
+async fn find<T>(
+    bus: &Bus,
+    filter: &Filter,
+    mut after: StreamSeq,
+    look: impl Fn(&Recorded<Stored>) -> Option<T>,
+) -> Result<Option<T>, ReadError> {
+    let last = bus.last_at_leader(LogStream::Exec, filter).await?;
+    let end = last.map_or(StreamSeq(0), |last| last.sequence);
+    let mut pace = Pace::default();
+    while after < end {
+        let messages = bus.read_paced(LogStream::Exec, filter, after, end, &mut pace);
+        let messages = messages.await?;
+        if let Some(found) = messages.iter().find_map(&look) {
+            return Ok(Some(found));
         }
-        match page.messages.last() {
-            Some(last) if page.more => after = last.sequence,
-            Some(_) | None => return Ok(None),
+        match messages.last() {
+            Some(last) => after = last.sequence,
+            None => break,
         }
     }
+    Ok(None)
 }
 
 fn tail(stored: &Recorded<Stored>) -> Tail {

@@ -51,7 +51,7 @@ use self::frame::Format;
 use self::place::{Misplaced, Place};
 use self::progress::Progress;
 use self::view::View;
-use crate::problem::ApiError;
+use crate::problem::{ApiError, FirstAvailable};
 use crate::request::{InExec, InSession, Options};
 use crate::state::Gateway;
 
@@ -182,7 +182,10 @@ impl Begin {
 /// Everything that can be known before the answer begins; `None` when there is nothing more.
 async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiError> {
     let (project, session) = reader.session();
-    gateway.log.session(project, session).await?;
+    let known_sessions = &gateway.known_sessions;
+    known_sessions
+        .require(&gateway.log, project, session)
+        .await?;
     let streams = Arc::clone(&gateway.streams);
     let permit = streams.try_acquire_owned();
     let permit = permit.map_err(|_| ApiError::TooManyStreams)?;
@@ -280,15 +283,22 @@ async fn refuse_gap(
     place: Place,
 ) -> Result<(), ApiError> {
     let next = shown.plus(1);
-    let first_available = locate::first_available(bus, exec, after, shown).await?;
-    if place == Place::Gone || first_available.is_some_and(|first| first > next) {
-        let first_available = first_available.map(|number| number.0);
-        return Err(ApiError::Expired {
-            requested: next.0,
-            first_available,
-        });
+    let left = locate::first_available(bus, exec, after, shown).await?;
+    if place != Place::Gone && left.is_none_or(|(_, first)| first <= next) {
+        return Ok(());
     }
-    Ok(())
+    let first_available = left.map(|(sequence, first)| FirstAvailable {
+        number: first.0,
+        before: Cursor {
+            sequence,
+            number: EventNo(first.0 - 1),
+            tag: exec.tag(),
+        },
+    });
+    Err(ApiError::Expired {
+        requested: next.0,
+        first_available,
+    })
 }
 
 /// The view of a reader that has been greeted, if its answer has room for that.

@@ -41,10 +41,17 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Reading from this message on shows everything behind the event with this number.
-    pub(super) fn continues(self, number: EventNo) -> bool {
-        (self.first <= number && number <= self.last)
-            || (self.begins_whole && number.plus(1) == self.first)
+    /// The message behind which a reader goes on that was shown the events up to that of `cursor`, if
+    /// the cursor's message is this one and reading here misses nothing.
+    pub(super) fn behind(self, cursor: &Cursor) -> Option<StreamSeq> {
+        let number = cursor.number;
+        let holds_it = self.first <= number && number <= self.last;
+        if !holds_it && !(self.begins_whole && number.plus(1) == self.first) {
+            return None;
+        }
+        // Nothing of a message that was shown whole is read again.
+        let before = u64::from(number != self.last);
+        Some(StreamSeq(cursor.sequence.0 - before))
     }
 }
 
@@ -56,7 +63,7 @@ pub(super) enum Place {
         /// The log holds something of this exec.
         exists: bool,
     },
-    /// Behind this sequence; the message that follows holds the cursor's event.
+    /// Behind this sequence.
     Behind(StreamSeq),
     /// The reader has everything, and there will not be more.
     Finished,
@@ -87,13 +94,11 @@ pub(super) fn check_tag(cursor: &Cursor, exec: &ExecId) -> Result<(), Misplaced>
 /// Where a reader continues whose cursor's message is there and holds the cursor's event. What else
 /// there is of the exec does not matter then.
 pub(super) fn within(cursor: &Cursor, at: Span, is_complete: bool) -> Option<Place> {
-    if !at.continues(cursor.number) {
-        return None;
-    }
+    let position = at.behind(cursor)?;
     if is_complete && at.last == cursor.number {
         return Some(Place::Finished);
     }
-    Some(Place::Behind(StreamSeq(cursor.sequence.0 - 1)))
+    Some(Place::Behind(position))
 }
 
 /// Where a reader with this cursor continues.
@@ -159,12 +164,17 @@ mod tests {
     #[test]
     fn a_running_exec_continues_at_the_cursors_message() {
         let known = known(tail(50, 30, false), span(11, 20));
-        for number in 10..=20 {
+        for number in 10..20 {
             assert_eq!(
                 decide(&cursor(40, number), &known),
                 Ok(Place::Behind(StreamSeq(39)))
             );
         }
+        // Its message was shown whole.
+        assert_eq!(
+            decide(&cursor(40, 20), &known),
+            Ok(Place::Behind(StreamSeq(40)))
+        );
     }
 
     #[test]
@@ -194,7 +204,7 @@ mod tests {
         let end = known(tail(50, 30, false), Some(last_part));
         assert_eq!(
             decide(&cursor(40, 11), &end),
-            Ok(Place::Behind(StreamSeq(39)))
+            Ok(Place::Behind(StreamSeq(40)))
         );
     }
 
@@ -237,7 +247,7 @@ mod tests {
         let running = known(tail(50, 30, false), span(30, 30));
         assert_eq!(
             decide(&cursor(50, 30), &running),
-            Ok(Place::Behind(StreamSeq(49)))
+            Ok(Place::Behind(StreamSeq(50)))
         );
     }
 

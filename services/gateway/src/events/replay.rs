@@ -1,102 +1,122 @@
 //! Pages of the log for readers who are not up to date.
 //!
+//! A page is read and encoded once for all who ask for it at the same time, as readers do whose
+//! gateway was replaced. Pages are read on a connection of their own: a server answers the requests
+//! of one connection one after another, and what is live must not queue behind replays.
+//!
 //! Invariant: at most [`PAGES_AT_ONCE`] are read at a time by all readers together, in the order
 //! in which they asked; a reader asks for the next page when the one before was sent.
 
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use rdev_bus::live::Scope;
-use rdev_bus::{Bus, LogStream, ReadError, Stored};
-use rdev_contract::envelope::Recorded;
-use rdev_contract::id::StreamId;
+use rdev_bus::{Bus, LogStream, Pace, ReadError};
 use rdev_contract::position::StreamSeq;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::encode::{Encoder, Piece, Style};
 use super::line;
+use crate::flights::{Flight, Flights};
+use crate::state::Log;
 
-/// Enough to keep the server and the network busy; with pages of 256 KiB a few megabytes, and few
-/// enough that live messages do not queue behind replays on the connection that they share.
-const PAGES_AT_ONCE: usize = 16;
+/// Enough to keep the server busy also where it is far away; with pages of 256 KiB 16 MiB.
+const PAGES_AT_ONCE: usize = 64;
 
-/// The right to read pages. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Replays(Arc<Semaphore>);
+/// What follows in the log, as a reader gets it.
+pub(super) type Answer = Result<Arc<Page>, ReadError>;
 
-impl Default for Replays {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(PAGES_AT_ONCE)))
-    }
+/// Reads pages for all readers. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Replays {
+    log: Log,
+    permits: Arc<Semaphore>,
+    flights: Flights<Wanted, Answer>,
 }
 
-impl Replays {
-    /// The right to read one page, as long as it is held.
-    pub(crate) async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        self.0.acquire().await.ok()
-    }
-}
-
-/// What follows in the log.
-#[derive(Debug, Default)]
-pub(super) struct LogPage {
+/// What follows in the log, encoded.
+#[derive(Debug)]
+pub(super) struct Page {
     /// In order, but for the beginnings of lines ([`line`]).
-    pub(super) messages: Vec<Recorded<Stored>>,
-    /// More followed when it was read.
-    pub(super) more: bool,
+    pub(super) pieces: Vec<Piece>,
+    /// What has encoded them: the beginning of a line may be in it.
+    pub(super) encoder: Encoder,
+    /// How the next page is to be asked for.
+    pub(super) pace: Pace,
     /// The leader has nothing between what was asked for and this.
     pub(super) nothing_until: Option<StreamSeq>,
 }
 
 /// Which page.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
+    pub(super) scope: Scope,
+    pub(super) style: Style,
     pub(super) after: StreamSeq,
     /// The log is known to go on up to here: only the leader can say that nothing is left of it.
     pub(super) floor: StreamSeq,
-    /// So many messages at most.
-    pub(super) messages: usize,
-    /// The execs of whose last line the reader has the beginning.
-    pub(super) open_lines: Vec<StreamId>,
+    pub(super) pace: Pace,
 }
 
 impl Replays {
-    /// What follows in the log.
-    pub(super) fn page(
-        &self,
-        bus: &Arc<Bus>,
-        scope: &Scope,
-        wanted: Wanted,
-    ) -> BoxFuture<'static, Result<LogPage, ReadError>> {
-        let (permits, bus, filter) = (Arc::clone(&self.0), Arc::clone(bus), scope.stored());
-        async move {
-            let _permit = permits.acquire().await;
-            let Wanted {
-                after,
-                floor,
-                messages,
-                open_lines,
-            } = wanted;
-            let page = bus
-                .read_some(LogStream::Exec, &filter, after, messages)
-                .await?;
-            if page.messages.is_empty() && after < floor {
-                let last = bus.last_at_leader(LogStream::Exec, &filter).await?;
-                if last.is_some_and(|last| last.sequence > after) {
-                    return Err(ReadError("a replica lags behind its leader".to_owned()));
-                }
-                // It has expired since.
-                return Ok(LogPage {
-                    nothing_until: Some(floor),
-                    ..LogPage::default()
-                });
-            }
-            Ok(LogPage {
-                messages: line::complete(&*bus, page.messages, &open_lines).await?,
-                more: page.more,
-                nothing_until: None,
-            })
+    /// Reads on this connection to the log.
+    pub(crate) fn new(log: Log) -> Self {
+        Self {
+            log,
+            permits: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
+            flights: Flights::default(),
         }
-        .boxed()
+    }
+
+    /// The connection, and the right to read one page on it for as long as the permit is held.
+    pub(crate) async fn turn(&self) -> Result<(&Bus, OwnedSemaphorePermit), ReadError> {
+        let unavailable = |reason: &str| ReadError(reason.to_owned());
+        let bus = self.log.0.as_ref().ok_or_else(|| unavailable("no log"))?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(|error| unavailable(&error.to_string()))?;
+        Ok((bus, permit))
+    }
+
+    /// What follows in the log. `encoder` is that of the page before, because a line may go on.
+    pub(super) fn page(&self, wanted: Wanted, encoder: Encoder) -> Flight<Answer> {
+        let replays = self.clone();
+        if encoder.is_within_line() {
+            // No two readers' beginnings are the same.
+            return replays.read(wanted, encoder).boxed().shared();
+        }
+        self.flights
+            .join(wanted.clone(), || replays.read(wanted, encoder))
+    }
+
+    async fn read(self, wanted: Wanted, mut encoder: Encoder) -> Answer {
+        let Wanted {
+            scope,
+            style: _,
+            after,
+            floor,
+            mut pace,
+        } = wanted;
+        let filter = scope.stored();
+        let (bus, permit) = self.turn().await?;
+        let found = bus.read_paced(LogStream::Exec, &filter, after, floor, &mut pace);
+        let found = found.await?;
+        let mut nothing_until = None;
+        if found.is_empty() {
+            let last = bus.last_at_leader(LogStream::Exec, &filter).await?;
+            if last.is_some_and(|last| last.sequence > after) {
+                return Err(ReadError("a replica lags behind its leader".to_owned()));
+            }
+            // It has expired since.
+            nothing_until = Some(floor);
+        }
+        let messages = line::complete(bus, found, &encoder.open_lines()).await?;
+        drop(permit);
+        let pieces = messages.iter().map(|message| encoder.encode(message));
+        Ok(Arc::new(Page {
+            pieces: pieces.collect(),
+            encoder,
+            pace,
+            nothing_until,
+        }))
     }
 }

@@ -1,7 +1,9 @@
 //! Messages as the log has them, and readers of them, for the tests of this station.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use rdev_bus::Stored;
+use rdev_bus::{Pace, Stored};
 use rdev_contract::cursor::Cursor;
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, Recorded, encode};
 use rdev_contract::event::{Event, EventBatch, Fragment, Kind};
@@ -9,9 +11,10 @@ use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::subject::Subject;
 
-use super::encode::Style;
+use super::encode::{Encoder, Style};
 use super::frame::Format;
 use super::progress::Progress;
+use super::replay::Page;
 use super::view::View;
 
 pub(super) fn exec(stream: &str) -> ExecId {
@@ -108,6 +111,23 @@ pub(super) fn reader_behind(number: u64, stderr_as_output: bool) -> View {
         Progress::of_exec(style.format, cursor, StreamSeq(0)),
         true,
     )
+}
+
+/// A page of the log that goes on behind what `encoder` has encoded.
+pub(super) fn page(mut encoder: Encoder, messages: &[Recorded<Stored>]) -> Arc<Page> {
+    let pieces = messages.iter().map(|message| encoder.encode(message));
+    Arc::new(Page {
+        pieces: pieces.collect(),
+        encoder,
+        pace: Pace::default(),
+        nothing_until: None,
+    })
+}
+
+/// Gives a reader what follows in the log.
+pub(super) fn read(view: &mut View, messages: &[Recorded<Stored>]) {
+    let encoder = view.encoder();
+    view.take_page(page(encoder, messages));
 }
 
 /// What waits to be sent, frame by frame, with the exec's tag as `TAG`.

@@ -5,14 +5,14 @@
 //! have the beginning of every line ([`super::line`]); so it does not matter where each event came
 //! from.
 
-use rdev_bus::Stored;
-use rdev_contract::envelope::Recorded;
-use rdev_contract::id::StreamId;
+use std::sync::Arc;
+
 use rdev_contract::position::StreamSeq;
 
 use super::encode::{Encoder, Piece, Style};
 use super::outbox::Outbox;
 use super::progress::Progress;
+use super::replay::Page;
 use super::ring::{Ring, Turn};
 
 /// A reader's place and its frames.
@@ -20,7 +20,9 @@ use super::ring::{Ring, Turn};
 pub(super) struct View {
     pub(super) progress: Progress,
     pub(super) out: Outbox,
-    encoder: Encoder,
+    style: Style,
+    /// What encoded the page before, if the next one may go on with a line of it.
+    encoder: Option<Encoder>,
     /// One exec's end is the end; a session goes on.
     ends_with_exec: bool,
     is_over: bool,
@@ -32,18 +34,31 @@ impl View {
         Self {
             progress,
             out: Outbox::default(),
-            encoder: Encoder::new(style),
+            style,
+            encoder: None,
             ends_with_exec,
             is_over: false,
             has_messages: false,
         }
     }
 
-    /// Messages of the log that follow what was taken so far.
-    pub(super) fn take_page(&mut self, messages: &[Recorded<Stored>]) {
-        for message in messages {
-            let piece = self.encoder.encode(message);
-            self.take(&piece);
+    /// What encodes the next page.
+    pub(super) fn encoder(&mut self) -> Encoder {
+        let encoder = self.encoder.take();
+        encoder.unwrap_or_else(|| Encoder::new(self.style))
+    }
+
+    /// What follows in the log behind what was taken so far.
+    pub(super) fn take_page(&mut self, page: Arc<Page>) {
+        for piece in &page.pieces {
+            self.take(piece);
+        }
+        if let Some(position) = page.nothing_until {
+            self.progress.pass(position);
+        }
+        if page.encoder.is_within_line() {
+            let encoder = Arc::try_unwrap(page).map(|page| page.encoder);
+            self.encoder = Some(encoder.unwrap_or_else(|page| page.encoder.clone()));
         }
     }
 
@@ -59,7 +74,7 @@ impl View {
     pub(super) fn take_turn(&mut self, ring: &Ring) -> Turn {
         let turn = ring.turn(self.progress.position());
         if let Turn::Pieces(pieces) = &turn {
-            self.encoder.leave_lines();
+            self.encoder = None;
             for piece in pieces {
                 self.take(piece);
             }
@@ -70,11 +85,6 @@ impl View {
     /// Every message up to here was looked at.
     pub(super) const fn position(&self) -> StreamSeq {
         self.progress.position()
-    }
-
-    /// The execs of whose last line only the beginning was read.
-    pub(super) fn open_lines(&self) -> Vec<StreamId> {
-        self.encoder.open_lines()
     }
 
     /// The exec's last event was shown.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use rdev_bus::{Bus, LogStream, ReadError, Stored};
+use rdev_bus::{LogStream, Pace, ReadError, Stored};
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::OutputStream;
 use rdev_contract::id::ExecId;
@@ -67,8 +67,8 @@ pub(super) struct Source {
 
 /// The bytes that are still to come.
 pub(super) struct OutputBytes {
-    bus: Bus,
     replays: Replays,
+    pace: Pace,
     source: Source,
     joiner: OutputJoiner,
     /// Messages up to this one are read.
@@ -81,7 +81,6 @@ pub(super) struct OutputBytes {
 impl OutputBytes {
     /// Finds where the wanted bytes begin.
     pub(super) async fn open(
-        bus: &Bus,
         replays: &Replays,
         source: Source,
         wanted: Range<u64>,
@@ -89,11 +88,11 @@ impl OutputBytes {
         let after = match wanted.start {
             // The command itself prints nothing.
             0 => source.command,
-            first => search(bus, replays, &source, first).await?,
+            first => search(replays, &source, first).await?,
         };
         Ok(Self {
-            bus: bus.clone(),
             replays: replays.clone(),
+            pace: Pace::default(),
             joiner: OutputJoiner::new(source.stream),
             source,
             after,
@@ -138,17 +137,18 @@ impl OutputBytes {
     }
 
     /// What follows in the log; nothing if that has expired. Only the leader can say so.
-    async fn read_page(&self) -> Result<Vec<Recorded<Stored>>, ReadError> {
-        let _turn = self.replays.turn().await;
+    async fn read_page(&mut self) -> Result<Vec<Recorded<Stored>>, ReadError> {
+        let (bus, _permit) = self.replays.turn().await?;
         let (log, filter) = (LogStream::Exec, Filter::exec(&self.source.exec));
-        let page = self.bus.read_page(log, &filter, self.after).await?;
-        if page.messages.is_empty() {
-            let last = self.bus.last_at_leader(log, &filter).await?;
+        let page = bus.read_paced(log, &filter, self.after, self.source.tail, &mut self.pace);
+        let page = page.await?;
+        if page.is_empty() {
+            let last = bus.last_at_leader(log, &filter).await?;
             if last.is_some_and(|last| last.sequence > self.after) {
                 return Err(ReadError("a replica lags behind its leader".to_owned()));
             }
         }
-        Ok(page.messages)
+        Ok(page)
     }
 
     /// What this message has of the wanted bytes.
@@ -190,17 +190,12 @@ impl OutputBytes {
 
 /// A message behind which the byte `first` is to be found: the places of an exec's messages are
 /// halved until few are left, so that a range deep in a long output costs a few small reads.
-async fn search(
-    bus: &Bus,
-    replays: &Replays,
-    source: &Source,
-    first: u64,
-) -> Result<StreamSeq, ReadError> {
+async fn search(replays: &Replays, source: &Source, first: u64) -> Result<StreamSeq, ReadError> {
     let filter = Filter::exec(&source.exec);
     let (mut low, mut high) = (source.command, source.tail);
     while high.0.saturating_sub(low.0) > SEARCHED_MIN_MESSAGES {
         let middle = StreamSeq(low.0.midpoint(high.0));
-        let _turn = replays.turn().await;
+        let (bus, _permit) = replays.turn().await?;
         let next = bus.next_message(LogStream::Exec, &filter, middle).await?;
         // A replica that lags has no next one yet; then the search goes on before.
         let next = next.filter(|next| next.sequence < high);

@@ -20,7 +20,6 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream;
-use rdev_bus::Bus;
 use rdev_contract::event::{Complete, OutputStream, Work};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::Offsets;
@@ -144,11 +143,11 @@ pub(crate) async fn get(
     let permit = permit.map_err(|_| ApiError::TooManyStreams)?;
     let sha256 = if stream == OutputStream::Stdout && is_claude(&state) {
         let is_whole = status == StatusCode::OK && known.sha256.is_some();
-        hash_of_log(&gateway, bus, &source, known.total, is_whole).await?
+        hash_of_log(&gateway, &source, known.total, is_whole).await?
     } else {
         known.sha256.clone()
     };
-    let mut output = OutputBytes::open(bus, &gateway.replays, source, wanted.clone()).await?;
+    let mut output = OutputBytes::open(&gateway.replays, source, wanted.clone()).await?;
     // What is missing at the beginning can still be told.
     let first = output.next(OPENING_PATIENCE).await?;
     let body = if method == Method::HEAD {
@@ -172,7 +171,6 @@ const fn is_claude(state: &ExecState) -> bool {
 /// before, of what is neither a part nor too long.
 async fn hash_of_log(
     gateway: &Gateway,
-    bus: &Bus,
     source: &Source,
     total: u64,
     is_whole: bool,
@@ -180,7 +178,7 @@ async fn hash_of_log(
     if !is_whole || total > HASHED_MAX_BYTES {
         return Ok(None);
     }
-    let mut output = OutputBytes::open(bus, &gateway.replays, source.clone(), 0..total).await?;
+    let mut output = OutputBytes::open(&gateway.replays, source.clone(), 0..total).await?;
     let mut hash = Sha256::new();
     while let Some(bytes) = output.next(OPENING_PATIENCE).await? {
         hash.update(&bytes);
