@@ -46,7 +46,8 @@ impl Span {
     pub(super) fn behind(self, cursor: &Cursor) -> Option<StreamSeq> {
         let number = cursor.number;
         let holds_it = self.first <= number && number <= self.last;
-        if !holds_it && !(self.begins_whole && number.plus(1) == self.first) {
+        let comes_next = self.begins_whole && number.plus(1) == self.first;
+        if !(holds_it || comes_next) {
             return None;
         }
         // Nothing of a message that was shown whole is read again.
