@@ -79,7 +79,7 @@ async fn finish(exec: &mut ExecHandle, from: Offsets) -> (Vec<u8>, Box<End>) {
     let mut to = from;
     loop {
         match next(exec).await {
-            ExecEvent::Accepted { .. } => {}
+            ExecEvent::Accepted { .. } | ExecEvent::Controlled { .. } => {}
             ExecEvent::Output(chunk) => {
                 output.extend_from_slice(&chunk.bytes);
                 to.set(chunk.stream, chunk.end_offset());
