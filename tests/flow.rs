@@ -13,6 +13,8 @@ mod audit;
 mod claude;
 #[path = "flow/clients.rs"]
 mod clients;
+#[path = "flow/codex.rs"]
+mod codex;
 #[path = "flow/commands.rs"]
 mod commands;
 #[path = "flow/conformance.rs"]

@@ -22,7 +22,7 @@ function tell(entry) {
   told = told.then(() => fetch("/", { method: "POST", body: JSON.stringify(entry) }));
 }
 const source = new EventSource(%s);
-const names = ["connected", "caught_up", "output", "claude_event", "complete", "gap", "reconnect",
+const names = ["connected", "caught_up", "output", "claude_event", "codex_event", "complete", "gap", "reconnect",
   "heartbeat", "message"];
 for (const name of names) {
   source.addEventListener(name, (event) => tell([event.lastEventId, event.type, event.data]));

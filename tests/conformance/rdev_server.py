@@ -20,7 +20,7 @@ printf 'no end of line'; exit 3
 """
 # Stands in the output of an exec that no other may show.
 SECRET = "secret-" + uuid.uuid4().hex
-NUMBERED = ("output", "error", "claude_event", "complete")
+NUMBERED = ("output", "error", "claude_event", "codex_event", "complete")
 BLOCK = re.compile(
     rb"id: (\d+)-(\d+)-([0-9a-f]{8})\nevent: ([a-z_]+)\n(retry: \d+\n)?data: ([^\r\n]*)"
 )

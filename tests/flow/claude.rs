@@ -29,7 +29,11 @@ pub(super) fn stand_in(directory: &Path) -> Outcome<String> {
     Ok(path.display().to_string())
 }
 
-async fn messages(client: &Client, conversation: &str, wanted: usize) -> Outcome<Vec<Value>> {
+pub(super) async fn messages(
+    client: &Client,
+    conversation: &str,
+    wanted: usize,
+) -> Outcome<Vec<Value>> {
     let path = format!("/conversations/{conversation}/messages");
     let read = async {
         loop {

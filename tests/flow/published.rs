@@ -103,6 +103,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     let claude = super::claude::stand_in(directory.path())?;
     let options = options()
         .variable("RDEV_CLAUDE_BIN", claude)
+        .variable("RDEV_CODEX_BIN", super::codex::stand_in(directory.path())?)
         .variable("RDEV_HEARTBEAT", "1s");
     let (mut world, services) = World::start(options).await?;
     let client = &services.client;
@@ -119,6 +120,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
         json!({"type": "git", "command": "status", "args": ["--short"]}),
         json!({"type": "claude", "prompt": "tool_multi"}),
         json!({"type": "claude", "prompt": "no such", "continue_conversation": true}),
+        json!({"type": "codex", "prompt": "made_by_hand", "continue_conversation": true}),
     ] {
         let stream = client.exec(&session, &body).await?;
         served.check_events(client, &session, &stream).await?;

@@ -38,7 +38,7 @@ impl SseEvent {
     pub fn is_numbered(&self) -> bool {
         matches!(
             self.name.as_str(),
-            "output" | "error" | "claude_event" | "complete"
+            "output" | "error" | "claude_event" | "codex_event" | "complete"
         )
     }
 }
@@ -92,7 +92,7 @@ impl Transcript {
             let found = match event.name.as_str() {
                 "output" => data["stream"].as_str().unwrap_or_default(),
                 "error" => "stderr",
-                "claude_event" if stream == "stdout" => {
+                "claude_event" | "codex_event" if stream == "stdout" => {
                     // The event's own bytes, as they stand between `{"event":` and `}`.
                     let raw = event.data.strip_prefix(r#"{"event":"#);
                     bytes.extend(

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use rdev_bus::Bus;
 use rdev_bus::append::{Entry, ExecWriter};
+use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Body, Message, Recorded};
 use rdev_contract::event::{
     Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome as Ending,
@@ -83,11 +84,14 @@ impl Author {
     /// When the log refuses it.
     pub async fn part(&mut self, index: u32, last: bool, text: &str) -> Outcome<Written> {
         let mut batch = EventBatch::default();
-        batch.push(&Event::ClaudeFragment(Fragment {
-            index,
-            last,
-            text: Cow::Borrowed(text),
-        }))?;
+        batch.push(&Event::AgentFragment(
+            Agent::Claude,
+            Fragment {
+                index,
+                last,
+                text: Cow::Borrowed(text),
+            },
+        ))?;
         self.append(Kind::Claude, &batch, u64::from(last)).await
     }
 

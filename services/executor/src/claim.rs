@@ -8,16 +8,15 @@ use std::sync::Arc;
 
 use rdev_bus::append::{Entry, ExecWriter};
 use rdev_bus::{LogStream, Pace};
+use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Body, Message, Recorded};
-use rdev_contract::event::{
-    Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started, Work,
-};
-use rdev_contract::id::{ClaimId, ClaudeSessionId, ExecId};
+use rdev_contract::event::{Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started};
+use rdev_contract::id::{AgentSessionId, ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::Subject;
-use rdev_domain::claude::ClaudeTally;
+use rdev_domain::agent::Tally;
 use rdev_domain::exec::ExecState;
-use rdev_domain::invocation::{self, Invocation, InvocationContext};
+use rdev_domain::invocation::{self, AgentPrograms, Invocation, InvocationContext};
 use rdev_domain::run::{Format, Run};
 use rdev_domain::session::{self, SessionState};
 use rdev_frames::{Overflow, Spec, StopStep};
@@ -33,8 +32,8 @@ use crate::pod::{PodError, PodRef};
 /// Unacknowledged bytes of one exec that may be under way: enough to fill the time of an append,
 /// and all that an exec of `shell` or `git` keeps in this process's memory.
 const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
-/// A line of claude's is held back until it is whole, up to its limit; the rest is as above.
-const CLAUDE_WINDOW_BYTES: u64 = rdev_domain::run::CLAUDE_LINE_MAX_BYTES as u64 + WINDOW_BYTES;
+/// A line of an agent's is held back until it is whole, up to its limit; the rest is as above.
+const AGENT_WINDOW_BYTES: u64 = rdev_domain::run::AGENT_LINE_MAX_BYTES as u64 + WINDOW_BYTES;
 
 /// What became of a claim.
 pub enum Claim {
@@ -196,8 +195,10 @@ pub async fn resume(
     let resume_id = state.started.as_ref().and_then(|started| started.resume_id);
     let invocation = invocation_of(context, state, resume_id);
     let window_bytes = window(invocation.format);
-    let tally = tally_of(context, state, invocation.format).await?;
-    let run = Run::new(invocation.format, state.to, state.next).with_tally(tally);
+    let mut run = Run::new(invocation.format, state.to, state.next);
+    if let Format::Agent(agent) = invocation.format {
+        run = run.with_tally(tally_of(context, state, agent).await?);
+    }
     let from = frame_offsets(state.to);
     let launch = state.may_launch().then(|| {
         // Nothing was seen of it: the executor before may have ended between claim and launch.
@@ -302,10 +303,13 @@ async fn append_claim<T: Serialize>(
 fn invocation_of(
     context: &Context,
     state: &ExecState,
-    resume_id: Option<ClaudeSessionId>,
+    resume_id: Option<AgentSessionId>,
 ) -> Invocation {
     let invocation = InvocationContext {
-        claude_bin: context.config.claude_bin.clone(),
+        programs: AgentPrograms {
+            claude: context.config.claude_bin.clone(),
+            codex: context.config.codex_bin.clone(),
+        },
         home: None,
         session: state.exec.session,
         stream: state.exec.stream.clone(),
@@ -356,7 +360,7 @@ fn shim_key(exec: &ExecId, command_seq: StreamSeq) -> String {
 const fn window(format: Format) -> u64 {
     match format {
         Format::Lines { .. } => WINDOW_BYTES,
-        Format::Claude => CLAUDE_WINDOW_BYTES,
+        Format::Agent(_) => AGENT_WINDOW_BYTES,
     }
 }
 
@@ -369,17 +373,10 @@ pub const fn frame_offsets(offsets: Offsets) -> rdev_frames::Offsets {
     }
 }
 
-/// What claude has said up to the take-over: its session id and results are in there.
-async fn tally_of(
-    context: &Context,
-    state: &ExecState,
-    format: Format,
-) -> Result<ClaudeTally, Stop> {
-    let mut tally = ClaudeTally::default();
-    if format != Format::Claude || !matches!(state.command.spec.work, Work::Claude { .. }) {
-        return Ok(tally);
-    }
-    let filter = Subject::exec(&state.exec, Kind::Claude).into();
+/// What the agent has said up to the take-over: its session id and results are in there.
+async fn tally_of(context: &Context, state: &ExecState, agent: Agent) -> Result<Tally, Stop> {
+    let mut tally = Tally::new(agent);
+    let filter = Subject::exec(&state.exec, Kind::of(agent)).into();
     let Some(last) = context.bus.last_at_leader(LogStream::Exec, &filter).await? else {
         return Ok(tally);
     };

@@ -83,6 +83,14 @@ pub struct Config {
         default_value = "claude"
     )]
     pub claude_bin: String,
+    /// The Codex CLI in the pods.
+    #[arg(
+        long,
+        env = "RDEV_CODEX_BIN",
+        value_name = "RDEV_CODEX_BIN",
+        default_value = "codex"
+    )]
+    pub codex_bin: String,
     /// When told to end, cancel the commands that run instead of handing them over to another
     /// executor: for where there is no other.
     #[arg(long)]

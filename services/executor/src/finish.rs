@@ -1,13 +1,13 @@
-//! The end of an exec: the claude session is linked, `complete` is appended, the shim may forget.
+//! The end of an exec: the agent's session is linked, `complete` is appended, the shim may forget.
 
 use std::sync::Arc;
 
 use rdev_bus::append::ExecWriter;
 use rdev_contract::envelope::PAYLOAD_VERSION;
 use rdev_contract::event::{Complete, PodIdentity};
-use rdev_contract::id::{ClaudeSessionId, ExecId};
+use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
-use rdev_contract::session::{Linked, SessionFact, SessionMessage};
+use rdev_contract::session::{CodexLinked, Linked, SessionFact, SessionMessage};
 
 use crate::context::{Context, Stop, now};
 
@@ -82,29 +82,48 @@ pub async fn append_complete(
 
 /// What the next exec of the session continues with. A newer command's link is left alone.
 async fn link(context: &Context, ended: &Ended) -> Result<(), Stop> {
-    let Ok(claude_session_id) = ended.complete.claude_session_id.parse::<ClaudeSessionId>() else {
+    let Some(fact) = linked(ended) else {
         return Ok(());
-    };
-    let linked = Linked {
-        claude_session_id,
-        conversation_id: ended.exec.session.conversation(),
-        stream: ended.exec.stream.clone(),
-        command_seq: ended.command_seq,
     };
     let message = SessionMessage {
         v: PAYLOAD_VERSION,
         project: ended.exec.project.clone(),
         session: ended.exec.session,
         at: now(),
-        fact: SessionFact::Linked(linked),
+        fact,
     };
-    let is_newer = |found: &SessionFact| match found {
-        SessionFact::Linked(found) => found.command_seq > ended.command_seq,
-        SessionFact::Created(_) | SessionFact::Ended(_) => false,
+    let is_newer = |found: &SessionFact| {
+        let command_seq = match found {
+            SessionFact::Linked(found) => Some(found.command_seq),
+            SessionFact::CodexLinked(found) => Some(found.command_seq),
+            SessionFact::Created(_) | SessionFact::Ended(_) => None,
+        };
+        command_seq.is_some_and(|found| found > ended.command_seq)
     };
     context
         .bus
         .replace_session_fact(&message, is_newer)
         .await
         .map_err(|error| Stop::Passing(error.to_string()))
+}
+
+/// The fact of the agent's session that the exec yielded, if it did.
+fn linked(ended: &Ended) -> Option<SessionFact> {
+    let conversation_id = ended.exec.session.conversation();
+    let (stream, command_seq) = (ended.exec.stream.clone(), ended.command_seq);
+    if let Ok(claude_session_id) = ended.complete.claude_session_id.parse() {
+        return Some(SessionFact::Linked(Linked {
+            claude_session_id,
+            conversation_id,
+            stream,
+            command_seq,
+        }));
+    }
+    let codex_session_id = ended.complete.codex_session_id.parse().ok()?;
+    Some(SessionFact::CodexLinked(CodexLinked {
+        codex_session_id,
+        conversation_id,
+        stream,
+        command_seq,
+    }))
 }

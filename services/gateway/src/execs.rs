@@ -8,7 +8,7 @@ use axum::extract::State;
 use rdev_bus::Bus;
 use rdev_bus::live::{LogReader, Next, Scope};
 use rdev_contract::envelope::{Message, Recorded};
-use rdev_contract::event::{Kind, Work};
+use rdev_contract::event::Kind;
 use rdev_contract::http::{ExecView, Page, RunUsage};
 use rdev_contract::id::ExecId;
 use rdev_contract::subject::parse_exec;
@@ -90,7 +90,7 @@ pub(crate) async fn get(
         state = state_of(bus, &exec).await?.unwrap_or(state);
     }
     let mut view = view(&state)?;
-    if state.complete.is_some() && matches!(state.command.spec.work, Work::Claude { .. }) {
+    if state.complete.is_some() && state.command.spec.work.agent().is_some() {
         view.usage = usage(&gateway.read_model, &exec).await;
     }
     Ok(Json(view))

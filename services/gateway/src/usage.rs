@@ -1,4 +1,4 @@
-//! What claude cost a project, from the read model.
+//! What agents cost a project, from the read model.
 
 use axum::Json;
 use axum::extract::State;

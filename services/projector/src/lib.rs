@@ -6,8 +6,8 @@
 //! Invariants: the tables hold nothing that the log does not; each message counts exactly once,
 //! wherever a projector is killed; PostgreSQL or NATS being away is waited out.
 
+mod agent;
 mod backoff;
-mod claude;
 mod config;
 mod follow;
 pub mod lag;

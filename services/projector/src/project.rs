@@ -5,9 +5,10 @@
 
 use jiff::Timestamp;
 use rdev_bus::LogStream;
+use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Message, PAYLOAD_VERSION};
 use rdev_contract::event::{Command, Complete, Kind, RawEvent, Resumed, Started, Work, event_name};
-use rdev_contract::id::{ClaudeSessionId, ExecId};
+use rdev_contract::id::{AgentSessionId, ExecId};
 use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::session::{SessionFact, SessionMessage};
 use rdev_contract::subject::{self, Subject};
@@ -17,8 +18,8 @@ use rdev_readmodel::{
     Poisoned, SessionCreated, SessionEnded, SessionLinked, ToolsHeld, UserMessage,
 };
 
-pub use crate::claude::joined;
-use crate::claude::{Source, claude};
+use crate::agent::Source;
+pub use crate::agent::joined;
 
 /// A message with its place in the log.
 #[derive(Debug, Clone, Copy)]
@@ -42,15 +43,17 @@ pub struct Entry<'a> {
 pub enum Step {
     /// Change a row.
     Change(Change),
-    /// Join the parts of a claude line: its last one is here.
+    /// Join the parts of an agent's line: its last one is here.
     Join(Line),
 }
 
-/// A claude line whose last part is here.
+/// A line of an agent's whose last part is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// The exec that printed it.
     pub exec: ExecId,
+    /// Whose line it is.
+    pub agent: Agent,
     /// Index of the last part.
     pub last: u32,
     /// The event that the line is.
@@ -133,7 +136,16 @@ fn project_session(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
         SessionFact::Linked(linked) => Change::SessionLinked(SessionLinked {
             project,
             session,
-            claude_session: linked.claude_session_id,
+            agent: Agent::Claude,
+            agent_session: linked.claude_session_id,
+            stream: linked.stream,
+            command_seq: linked.command_seq,
+        }),
+        SessionFact::CodexLinked(linked) => Change::SessionLinked(SessionLinked {
+            project,
+            session,
+            agent: Agent::Codex,
+            agent_session: linked.codex_session_id,
             stream: linked.stream,
             command_seq: linked.command_seq,
         }),
@@ -196,17 +208,22 @@ fn project_exec(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
             ))])
         }
         Kind::Output => Ok(Vec::new()),
-        Kind::Claude => {
-            let source = Source {
-                log: entry.log,
-                exec: &exec,
-                at,
-            };
-            let first = message.head.first.unwrap_or(EventNo::FIRST);
-            Ok(claude(&source, first, &message.events))
-        }
+        Kind::Claude => Ok(said(entry, &exec, Agent::Claude, &message)),
+        Kind::Codex => Ok(said(entry, &exec, Agent::Codex, &message)),
         Kind::Complete => completed(entry, exec, &message.events, at),
     }
+}
+
+/// What an agent said.
+fn said(entry: &Entry<'_>, exec: &ExecId, agent: Agent, message: &Message<'_>) -> Vec<Step> {
+    let source = Source {
+        log: entry.log,
+        exec,
+        agent,
+        at: message.head.at,
+    };
+    let first = message.head.first.unwrap_or(EventNo::FIRST);
+    crate::agent::said(&source, first, &message.events)
 }
 
 fn commanded(entry: &Entry<'_>, exec: ExecId, command: Command, at: Timestamp) -> Change {
@@ -214,7 +231,7 @@ fn commanded(entry: &Entry<'_>, exec: ExecId, command: Command, at: Timestamp) -
     let kind = spec.work.type_name();
     let (command_text, prompt) = match spec.work {
         Work::Shell { command } | Work::Git { command } => (Some(command), None),
-        Work::Claude { prompt, .. } => (None, Some(prompt)),
+        Work::Claude { prompt, .. } | Work::Codex { prompt, .. } => (None, Some(prompt)),
     };
     Change::Commanded(Box::new(Commanded {
         exec,
@@ -256,7 +273,7 @@ fn completed(
         .and_then(|event| event.data)
         .ok_or(Unreadable::NoComplete)?;
     let complete: Complete = serde_json::from_str(data.get())?;
-    let claude_session: Option<ClaudeSessionId> = complete.claude_session_id.parse().ok();
+    let yielded = yielded(&complete);
     let mut steps = vec![Step::Change(Change::Completed(Box::new(Completed {
         exec: exec.clone(),
         log: entry.log,
@@ -264,22 +281,33 @@ fn completed(
         complete,
         at,
     })))];
-    if let Some(claude_session) = claude_session {
-        steps.extend(turn(exec, claude_session, at).map(Step::Change));
+    if let Some((agent, session)) = yielded {
+        steps.extend(turn(exec, agent, session, at).map(Step::Change));
     }
     Ok(steps)
 }
 
+/// The agent's session that the exec yielded.
+fn yielded(complete: &Complete) -> Option<(Agent, AgentSessionId)> {
+    let ids = [
+        (Agent::Claude, &complete.claude_session_id),
+        (Agent::Codex, &complete.codex_session_id),
+    ];
+    ids.into_iter()
+        .find_map(|(agent, id)| Some((agent, id.parse().ok()?)))
+}
+
 /// The turn that an exec adds to its session's conversation. Prompt, result and tools are in their
 /// rows by now, so the statements take them from there.
-fn turn(exec: ExecId, claude_session: ClaudeSessionId, at: Timestamp) -> [Change; 4] {
+fn turn(exec: ExecId, agent: Agent, agent_session: AgentSessionId, at: Timestamp) -> [Change; 4] {
     let conversation = exec.session.conversation();
     [
         Change::ConversationHeld(ConversationHeld {
             exec: exec.clone(),
             conversation,
             title: title(exec.session),
-            claude_session,
+            agent,
+            agent_session,
             at,
         }),
         Change::UserMessage(UserMessage {

@@ -81,10 +81,15 @@ fn the_last_result_of_a_batch_counts() {
         &[r#"{"type":"assistant"}"#, &lines[0], &lines[1]],
     );
     let found = changes(LogStream::Exec, &log);
-    let [Change::ClaudeResult(result), Change::RunCounted(_)] = found.as_slice() else {
+    let [
+        Change::AgentAnswered(answered),
+        Change::AgentResult(result),
+        Change::RunCounted(_),
+    ] = found.as_slice()
+    else {
         panic!("{found:?}");
     };
-    assert_eq!(result.text.as_deref(), Some("second"));
+    assert_eq!(answered.text.as_deref(), Some("second"));
     assert_eq!(result.total_cost_usd.as_deref(), Some("0.250"));
     assert_eq!(
         result.usage,
@@ -149,7 +154,7 @@ fn what_is_no_amount_is_left_out() {
         let mut log = Log::new();
         log.claude_lines(&log::exec(1, "s"), &[&log::result_line("text", cost)]);
         let found = changes(LogStream::Exec, &log);
-        let [Change::ClaudeResult(result), Change::RunCounted(_)] = found.as_slice() else {
+        let [_, Change::AgentResult(result), Change::RunCounted(_)] = found.as_slice() else {
             panic!("{cost}: {found:?}");
         };
         assert_eq!(result.total_cost_usd, None, "{cost}");
@@ -176,7 +181,11 @@ fn parts_are_kept_and_joined_behind_the_last() {
     let data = format!(r#"{{"event":{}}}"#, log::result_line("long", "1"));
     assert!(matches!(
         joined(life(), line, &data).as_slice(),
-        [Change::ClaudeResult(_), Change::RunCounted(_)]
+        [
+            Change::AgentAnswered(_),
+            Change::AgentResult(_),
+            Change::RunCounted(_)
+        ]
     ));
     assert_eq!(
         joined(life(), line, r#"{"event":{"type":"assistant"}}"#),
@@ -248,11 +257,16 @@ fn session_facts() {
         session,
         log::linked(session, log::claude_session(1), "s", 5),
     );
+    log.session_fact(
+        session,
+        log::codex_linked(session, log::claude_session(2), 6),
+    );
     log.session_fact(session, log::ended());
     let found = changes(LogStream::Session, &log);
     let [
         Change::SessionCreated(created),
         Change::SessionLinked(linked),
+        Change::SessionLinked(codex),
         Change::SessionEnded(_),
     ] = found.as_slice()
     else {
@@ -260,8 +274,12 @@ fn session_facts() {
     };
     assert_eq!(created.pod.as_str(), "pod-1");
     assert_eq!(
-        (linked.claude_session, linked.command_seq),
+        (linked.agent_session, linked.command_seq),
         (log::claude_session(1), StreamSeq(5))
+    );
+    assert_eq!(
+        (codex.agent, codex.agent_session),
+        (Agent::Codex, log::claude_session(2))
     );
 }
 

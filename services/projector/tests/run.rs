@@ -15,9 +15,10 @@ use log::{claude_session, exec, exited, project, result_line, session, yielded};
 use rdev_bus::append::{Entry, ExecWriter};
 use rdev_bus::submit::Submitted;
 use rdev_bus::{Bus, BusConfig};
+use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Body, Chain, PAYLOAD_VERSION, Recorded};
 use rdev_contract::event::{
-    ClaudeLine, Command, CommandSpec, Event, EventBatch, Kind, OutputStream, Text, Work,
+    AgentLine, Command, CommandSpec, Event, EventBatch, Kind, OutputStream, Text, Work,
 };
 use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, StreamSeq};
@@ -189,9 +190,14 @@ async fn rows_follow_the_log() {
     let created = world.bus.append_session_once(&created).await.unwrap();
     let command = world.submit(&exec, log::claude("hello")).await;
     let line = result_line("answer", "0.5");
-    let line = ClaudeLine::parse(line.as_bytes(), false).unwrap();
+    let line = AgentLine::parse(line.as_bytes(), false).unwrap();
     let result = world
-        .append(&exec, command, Kind::Claude, Event::Claude(line))
+        .append(
+            &exec,
+            command,
+            Kind::Claude,
+            Event::Agent(Agent::Claude, line),
+        )
         .await;
     let end = yielded(session(1), claude_session(1));
     let end = world
@@ -231,6 +237,10 @@ mod embedded {
     refinery::embed_migrations!("../../migrations");
 }
 
+fn newest() -> usize {
+    embedded::migrations::runner().get_migrations().len()
+}
+
 /// Puts the rows into tables as a build that knows no later migration leaves them.
 async fn put_back(database: &TestDatabase, version: i32) {
     database
@@ -258,10 +268,14 @@ async fn put_back(database: &TestDatabase, version: i32) {
     client.batch_execute(copied).await.unwrap();
 }
 
+/// Waits until the tables are of this build, and all rows.
 async fn renewed(database: &TestDatabase) {
+    let newest = newest().to_string();
+    let version = "SELECT max(version) FROM refinery_schema_history";
     let renewing = async {
-        // Before its migrations there is nothing to ask.
-        while !matches!(database.writing.is_fold_current().await, Ok(true)) {
+        while database.value(version).await.as_ref() != Some(&newest)
+            || !matches!(database.writing.is_fold_current().await, Ok(true))
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -273,9 +287,9 @@ async fn renewed(database: &TestDatabase) {
 async fn run_of_claude(world: &World, exec: &ExecId) -> StreamSeq {
     let mut last = world.submit(exec, log::claude("use a tool")).await;
     for line in include_str!("../../../tests/fixtures/claude/tool_allowed.jsonl").lines() {
-        let line = ClaudeLine::parse(line.as_bytes(), false).unwrap();
+        let line = AgentLine::parse(line.as_bytes(), false).unwrap();
         last = world
-            .append(exec, last, Kind::Claude, Event::Claude(line))
+            .append(exec, last, Kind::Claude, Event::Agent(Agent::Claude, line))
             .await;
     }
     let end = yielded(exec.session, claude_session(1));
@@ -294,8 +308,7 @@ async fn rows_that_an_older_build_made_are_folded_anew() {
     let expected = world.database.dump().await;
     assert!(expected.contains("tool_messages") && expected.contains("\"cli_version\": \"2"));
 
-    let newest = embedded::migrations::runner().get_migrations().len();
-    for version in 1..i32::try_from(newest).unwrap() {
+    for version in 1..i32::try_from(newest()).unwrap() {
         put_back(&world.database, version).await;
         let projector = world.projector();
         renewed(&world.database).await;

@@ -97,8 +97,16 @@ async fn a_conversation_has_its_turns_in_order() {
         .await
         .unwrap()
         .items;
-    // Only of the session whose execs yielded a claude session.
-    assert_eq!(found.len(), 1);
+    // Only of the sessions whose execs yielded a session of an agent; the newest first.
+    assert_eq!(found.len(), 2);
+    assert_eq!(
+        (
+            found[0].claude_session_id.as_str(),
+            &found[0].codex_session_id
+        ),
+        ("", &Some(claude_session(3).to_string()))
+    );
+    let found = &found[1..];
     let conversation = session(1).conversation();
     assert_eq!(found[0].id, conversation.to_string());
     assert_eq!(found[0].title, "Session 0192aaaa");

@@ -95,7 +95,7 @@ impl ExecWriter {
         } else {
             self.bus.config.facts_ttl
         };
-        if matches!(entry.kind, Kind::Output | Kind::Claude) {
+        if entry.kind == Kind::Output || entry.kind.agent().is_some() {
             self.bus.room_for_bulk().await;
         }
         let mut delay = RETRY_DELAY_MIN;

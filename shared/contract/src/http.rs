@@ -10,10 +10,10 @@ use serde_json::Value;
 /// Unknown fields are ignored here, as the original API did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ExecRequest {
-    /// `shell`, `git` or `claude`.
+    /// `shell`, `git`, `claude` or `codex`.
     #[serde(default, rename = "type")]
     pub kind: String,
-    /// For `claude`.
+    /// For `claude` and `codex`.
     #[serde(default)]
     pub prompt: Option<String>,
     /// For `shell` and `git`.
@@ -25,10 +25,10 @@ pub struct ExecRequest {
     /// The exec's id, if the client wants to name it.
     #[serde(default)]
     pub stream_id: Option<String>,
-    /// Resume the session's claude session.
+    /// Resume the session's session of the agent.
     #[serde(default)]
     pub continue_conversation: Option<bool>,
-    /// Resume this claude session.
+    /// Resume this session of the agent.
     #[serde(default)]
     pub conversation_id: Option<String>,
     /// Added to the environment; logged.
@@ -125,6 +125,9 @@ pub struct SessionView {
     pub conversation_id: String,
     /// The claude session it continues with, once there is one.
     pub claude_session_id: Option<String>,
+    /// The codex session that codex continues it with, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codex_session_id: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was ended.
@@ -138,7 +141,7 @@ pub struct ExecView {
     pub id: String,
     /// The session.
     pub session_id: String,
-    /// `shell`, `git` or `claude`.
+    /// `shell`, `git`, `claude` or `codex`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `queued`, `running` or `complete`.
@@ -153,13 +156,13 @@ pub struct ExecView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
-    /// What it cost, for `claude`, once the CLI and the read model have told it.
+    /// What it cost, for agents, once the CLI and the read model have told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<RunUsage>,
 }
 
-/// What one run of claude cost. Null where it is not known for certain: some versions of the CLI
-/// print sums over all runs of the claude session.
+/// What one run of an agent cost. Null where it is not known for certain: codex prints no cost, and
+/// some versions of both CLIs print sums over all runs of their session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunUsage {
     /// US dollars, of this run alone.
@@ -184,12 +187,12 @@ pub struct RunUsage {
     pub model_usage: Option<Value>,
 }
 
-/// What several runs of claude cost.
+/// What several runs of agents cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsageTotals {
     /// Runs that have ended.
     pub runs: u64,
-    /// Of these, runs whose own cost is not known: they are in no sum.
+    /// Of these, runs whose own cost is not known, as of all runs of codex: it is in no sum.
     pub runs_not_known: u64,
     /// US dollars.
     pub cost_usd: f64,
@@ -228,8 +231,11 @@ pub struct ConversationView {
     pub session_id: String,
     /// `Session {first 8 of the session id}`.
     pub title: String,
-    /// The claude session it continues with.
+    /// The claude session it continues with; empty if none.
     pub claude_session_id: String,
+    /// The codex session it continues with, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codex_session_id: Option<String>,
     /// When its first message was written.
     pub created_at: Timestamp,
     /// When its last message was written.

@@ -202,8 +202,8 @@ uuid_id!(
     ClaimId, "claim id"
 );
 uuid_id!(
-    /// A session of the Claude CLI, as it names it itself.
-    ClaudeSessionId, "claude session id"
+    /// A session of an agent, as it names it itself.
+    AgentSessionId, "agent session id"
 );
 
 impl SessionId {

@@ -4,6 +4,7 @@
 //! Invariant: no IO, no clock and no async runtime; a value that exists is valid, because
 //! parsing is the only way to make one.
 
+pub mod agent;
 pub mod as_of;
 pub mod control;
 pub mod cursor;

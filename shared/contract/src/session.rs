@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Requester, UnknownKind};
 use crate::id::{
-    ClaudeSessionId, ConversationId, DnsLabel, PodName, ProjectId, SessionId, StreamId,
+    AgentSessionId, ConversationId, DnsLabel, PodName, ProjectId, SessionId, StreamId,
 };
 use crate::position::StreamSeq;
 
@@ -23,13 +23,15 @@ pub enum SessionKind {
     Created,
     /// A claude session is what the session's conversation continues with.
     Linked,
+    /// A codex session is what codex continues the session's conversation with.
+    CodexLinked,
     /// No new execs from here on.
     Ended,
 }
 
 impl SessionKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Created, Self::Linked, Self::Ended];
+    pub const ALL: [Self; 4] = [Self::Created, Self::Linked, Self::CodexLinked, Self::Ended];
 
     /// The token in the subject and the `kind` in the payload.
     #[must_use]
@@ -37,6 +39,7 @@ impl SessionKind {
         match self {
             Self::Created => "created",
             Self::Linked => "linked",
+            Self::CodexLinked => "codex_linked",
             Self::Ended => "ended",
         }
     }
@@ -82,6 +85,8 @@ pub enum SessionFact {
     Created(Created),
     /// See [`SessionKind::Linked`].
     Linked(Linked),
+    /// See [`SessionKind::CodexLinked`].
+    CodexLinked(CodexLinked),
     /// See [`SessionKind::Ended`].
     Ended(Ended),
 }
@@ -93,6 +98,7 @@ impl SessionFact {
         match self {
             Self::Created(_) => SessionKind::Created,
             Self::Linked(_) => SessionKind::Linked,
+            Self::CodexLinked(_) => SessionKind::CodexLinked,
             Self::Ended(_) => SessionKind::Ended,
         }
     }
@@ -117,7 +123,20 @@ pub struct Created {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Linked {
     /// As the Claude CLI names it.
-    pub claude_session_id: ClaudeSessionId,
+    pub claude_session_id: AgentSessionId,
+    /// The session's conversation.
+    pub conversation_id: ConversationId,
+    /// The exec that yielded it.
+    pub stream: StreamId,
+    /// Sequence of that exec's `command`: of two links the later command's is the newer.
+    pub command_seq: StreamSeq,
+}
+
+/// The codex session that an exec yielded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CodexLinked {
+    /// As the Codex CLI names it: the thread.
+    pub codex_session_id: AgentSessionId,
     /// The session's conversation.
     pub conversation_id: ConversationId,
     /// The exec that yielded it.

@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rdev_contract::agent::Agent;
 use rdev_contract::control::{ControlMessage, Given, Input, Order, SignalName, StdinGiven};
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, encode, verify_chain};
 use rdev_contract::event::{
-    ClaudeLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
+    AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
     OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, Started, Text, Work,
 };
-use rdev_contract::id::{ClaimId, ClaudeSessionId, ExecId, SessionId};
+use rdev_contract::id::{AgentSessionId, ClaimId, ExecId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
-use rdev_contract::session::{Created, Ended, Linked, SessionFact, SessionMessage};
+use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionFact, SessionMessage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,7 +33,7 @@ fn claim() -> ClaimId {
     "6c1d5f0e-8f0a-4a53-9d0e-2f6b7a1c9e10".parse().unwrap()
 }
 
-fn claude_session() -> ClaudeSessionId {
+fn claude_session() -> AgentSessionId {
     "f1f4509e-1d42-4e14-a6d2-37bbe0556b4b".parse().unwrap()
 }
 
@@ -72,7 +73,7 @@ fn head(kind: Kind) -> Head {
         attempt: match kind {
             Kind::Command => 0,
             Kind::Resumed => 2,
-            Kind::Started | Kind::Output | Kind::Claude | Kind::Complete => 1,
+            Kind::Started | Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete => 1,
         },
         first: kind.is_numbered().then_some(EventNo(17)),
         at: at(),
@@ -245,14 +246,16 @@ fn claude() {
     ];
     let mut events: Vec<_> = lines
         .iter()
-        .map(|(line, partial)| Event::Claude(ClaudeLine::parse(line, *partial).unwrap()))
+        .map(|(line, partial)| {
+            Event::Agent(Agent::Claude, AgentLine::parse(line, *partial).unwrap())
+        })
         .collect();
     events.push(Event::Error(Text::of(b"oops", None, false)));
     let read = assert_batch(Kind::Claude, &events, golden!("claude"));
     for ((name, data), (line, partial)) in read.iter().zip(lines) {
         assert_eq!(name, "claude_event");
         let data = data.as_deref().unwrap();
-        assert_eq!(ClaudeLine::of_data(data), ClaudeLine::parse(line, partial));
+        assert_eq!(AgentLine::of_data(data), AgentLine::parse(line, partial));
     }
     let (name, data) = &read[3];
     assert_eq!(
@@ -262,7 +265,47 @@ fn claude() {
 }
 
 #[test]
-fn what_is_no_line_of_claude() {
+fn codex() {
+    let line = br#"{"type":"thread.started","thread_id":"x"}"#;
+    let fragment = Fragment {
+        index: 0,
+        last: false,
+        text: "{\"event\":".into(),
+    };
+    let events = [
+        Event::Agent(Agent::Codex, AgentLine::parse(line, false).unwrap()),
+        Event::AgentFragment(Agent::Codex, fragment),
+    ];
+    let read = assert_batch(Kind::Codex, &events, golden!("codex"));
+    assert!(read.iter().all(|(name, _)| name == "codex_event"));
+    assert_eq!(Agent::of_event("codex_event"), Some(Agent::Codex));
+    assert_eq!(Agent::of_event("output"), None);
+}
+
+#[test]
+fn command_of_codex() {
+    let work = Work::Codex {
+        prompt: "explain".to_owned(),
+        continue_conversation: true,
+        conversation_id: None,
+    };
+    assert_fact(Kind::Command, &command(work), golden!("command_codex"));
+}
+
+/// Of codex alone: what claude's clients read is as it was.
+#[test]
+fn complete_of_codex() {
+    let complete = Complete {
+        codex_session_id: claude_session().to_string(),
+        conversation_id: session().conversation().to_string(),
+        ..Complete::without_process(Outcome::Exited, "")
+    };
+    let events = [Event::Complete(&complete)];
+    assert_batch(Kind::Complete, &events, golden!("complete_codex"));
+}
+
+#[test]
+fn what_is_no_line_of_an_agent() {
     let lines: [&[u8]; 9] = [
         b"",
         b"[{}]",
@@ -276,7 +319,7 @@ fn what_is_no_line_of_claude() {
     ];
     for line in lines {
         assert_eq!(
-            ClaudeLine::parse(line, false),
+            AgentLine::parse(line, false),
             None,
             "{}",
             line.escape_ascii()
@@ -284,7 +327,7 @@ fn what_is_no_line_of_claude() {
     }
     for data in ["{}", "{\"line\":\"x\"}", "{\"event\":{"] {
         assert_eq!(
-            ClaudeLine::of_data(data).map(|line| line.bytes()),
+            AgentLine::of_data(data).map(|line| line.bytes()),
             None,
             "{data}"
         );
@@ -301,7 +344,7 @@ fn claude_fragment() {
     let golden = golden!("claude_fragment");
     let read = assert_batch(
         Kind::Claude,
-        &[Event::ClaudeFragment(fragment.clone())],
+        &[Event::AgentFragment(Agent::Claude, fragment.clone())],
         golden,
     );
     assert_eq!(read, [("claude_event".to_owned(), None)]);
@@ -315,6 +358,7 @@ fn complete() {
         exit_code: 137,
         duration_ms: 12,
         claude_session_id: claude_session().to_string(),
+        codex_session_id: String::new(),
         conversation_id: session().conversation().to_string(),
         ok: false,
         outcome: Outcome::Signaled,
@@ -379,6 +423,20 @@ fn session_linked() {
         command_seq: StreamSeq(48189),
     };
     assert_session_fact(SessionFact::Linked(linked), golden!("session_linked"));
+}
+
+#[test]
+fn session_codex_linked() {
+    let linked = CodexLinked {
+        codex_session_id: claude_session(),
+        conversation_id: session().conversation(),
+        stream: "session-1".parse().unwrap(),
+        command_seq: StreamSeq(48189),
+    };
+    assert_session_fact(
+        SessionFact::CodexLinked(linked),
+        golden!("session_codex_linked"),
+    );
 }
 
 #[test]

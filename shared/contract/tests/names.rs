@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rdev_contract::cursor::{CURSOR_MAX_BYTES, Cursor, InvalidCursor};
 use rdev_contract::event::Kind;
 use rdev_contract::id::{
-    ClaudeSessionId, DNS_LABEL_MAX_BYTES, DnsLabel, ExecId, POD_NAME_MAX_BYTES, PodName, ProjectId,
+    AgentSessionId, DNS_LABEL_MAX_BYTES, DnsLabel, ExecId, POD_NAME_MAX_BYTES, PodName, ProjectId,
     STREAM_ID_MAX_BYTES, SessionId, StreamId,
 };
 use rdev_contract::position::{EventNo, StreamSeq};
@@ -94,7 +94,7 @@ fn a_uuid_has_one_spelling() {
     ] {
         assert!(other.parse::<SessionId>().is_err(), "{other}");
     }
-    assert!("--help".parse::<ClaudeSessionId>().is_err());
+    assert!("--help".parse::<AgentSessionId>().is_err());
 }
 
 #[test]

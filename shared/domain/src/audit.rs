@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rdev_contract::envelope::{Message, PAYLOAD_VERSION};
-use rdev_contract::event::{Command, Kind, Work};
+use rdev_contract::event::{Command, Kind};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject;
@@ -154,7 +154,7 @@ pub struct ExecAudit {
     claims: Claims,
     content: Content,
     next: EventNo,
-    is_claude: Option<bool>,
+    is_agent: Option<bool>,
     is_ended: bool,
     report: Report,
 }
@@ -178,7 +178,7 @@ impl ExecAudit {
             claims: Claims::default(),
             content: Content::default(),
             next: EventNo::FIRST,
-            is_claude: None,
+            is_agent: None,
             is_ended: false,
             report: Report {
                 messages: 0,
@@ -330,8 +330,8 @@ impl ExecAudit {
             output_ttl,
             facts_ttl,
         } = self.retention;
-        // An exec begins with facts, and all of claude's are.
-        let may_be_bulk = since.is_some() && self.is_claude != Some(true);
+        // An exec begins with facts, and all of an agent's are.
+        let may_be_bulk = since.is_some() && self.is_agent != Some(true);
         // What began the exec is older than what is left of it, by nobody knows how much.
         let since = since.unwrap_or_else(|| link::earliest_beginning(held.stored_at));
         let are_facts_over = Retention::is_over(since, facts_ttl, now);
@@ -353,7 +353,7 @@ impl ExecAudit {
         if kind == Kind::Command {
             match message.fact::<Command>() {
                 Ok(command) => {
-                    self.is_claude = Some(matches!(command.spec.work, Work::Claude { .. }));
+                    self.is_agent = Some(command.spec.work.agent().is_some());
                 }
                 Err(error) => self.find(place, Problem::Unreadable, error.to_string()),
             }
@@ -384,7 +384,7 @@ impl ExecAudit {
             let is_over = Retention::is_over(since, self.retention.output_ttl, by);
             let detail = format!("events {} up to {begins}, that one left out", self.next);
             self.content.lose();
-            if is_over && self.is_claude != Some(true) {
+            if is_over && self.is_agent != Some(true) {
                 self.expire(held.sequence, format!("{detail}, have expired"));
             } else {
                 let detail = format!("its first event is {begins}, expected {}", self.next);
@@ -406,7 +406,7 @@ impl ExecAudit {
             return;
         }
         self.is_ended = true;
-        match self.content.end(message, self.is_claude) {
+        match self.content.end(message, self.is_agent) {
             Ok(ended) => {
                 self.report.outcome = Some(ended.outcome.name().to_owned());
                 self.report.hashed = ended.is_hashed;

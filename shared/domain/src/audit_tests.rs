@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use rdev_contract::envelope::{Body, Chain, Head, encode};
 use rdev_contract::event::{
-    ClaudeLine, CommandSpec, Complete, Event, EventBatch, Fragment, Outcome, OutputStream,
+    AgentLine, CommandSpec, Complete, Event, EventBatch, Fragment, Outcome, OutputStream,
     PodIdentity, Requester, Resumed, ResumedFrom, Started, Text,
 };
 use rdev_contract::id::ClaimId;
@@ -13,6 +13,9 @@ use rdev_contract::subject::Subject;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use rdev_contract::agent::Agent;
+use rdev_contract::event::Work;
 
 use super::*;
 
@@ -278,13 +281,16 @@ fn parts_of_a_long_claude_line_are_one_event() {
     });
     log.claim();
     let line = r#"{"type":"assistant","text":"so long a line"}"#;
-    let data = ClaudeLine::parse(line.as_bytes(), false).unwrap().data();
+    let data = AgentLine::parse(line.as_bytes(), false).unwrap().data();
     let (head, tail) = data.split_at(20);
     let part = |log: &mut Log, index, text, last| {
         let mut events = EventBatch::default();
         let text = Cow::Borrowed(text);
         events
-            .push(&Event::ClaudeFragment(Fragment { index, last, text }))
+            .push(&Event::AgentFragment(
+                Agent::Claude,
+                Fragment { index, last, text },
+            ))
             .unwrap();
         log.events(Kind::Claude, &events, u64::from(last));
     };

@@ -16,7 +16,7 @@ const STEPS_PER_EVENT: u64 = 1 << 16;
 pub enum Role {
     /// The client: the prompt.
     User,
-    /// Claude: the text of the result.
+    /// The agent: its answer.
     Assistant,
 }
 

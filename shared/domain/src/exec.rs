@@ -170,7 +170,7 @@ impl ExecState {
             Some(Kind::Command) | None => {}
             Some(Kind::Started) => self.apply_started(message)?,
             Some(Kind::Resumed) => self.apply_resumed(message)?,
-            Some(Kind::Output | Kind::Claude) => self.apply_numbered(&message.value),
+            Some(Kind::Output | Kind::Claude | Kind::Codex) => self.apply_numbered(&message.value),
             Some(Kind::Complete) => {
                 self.complete = Some(complete(message)?);
                 self.completed_at = Some(head.at);

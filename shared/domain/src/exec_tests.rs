@@ -3,11 +3,13 @@
 use proptest::prelude::*;
 use rdev_contract::envelope::{self, Body, Head};
 use rdev_contract::event::{
-    ClaudeLine, CommandSpec, Event, EventBatch, Fragment, Outcome, OutputStream, Requester,
+    AgentLine, CommandSpec, Event, EventBatch, Fragment, Outcome, OutputStream, Requester,
     ResumedFrom, Text, Work,
 };
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+use rdev_contract::agent::Agent;
 
 use super::*;
 
@@ -142,7 +144,9 @@ impl Log {
         let mut events = EventBatch::default();
         let text = "{".into();
         let fragment = Fragment { index, last, text };
-        events.push(&Event::ClaudeFragment(fragment)).unwrap();
+        events
+            .push(&Event::AgentFragment(Agent::Claude, fragment))
+            .unwrap();
         let to = Offsets { stdout, stderr: 0 };
         self.push(sequence, "claude", 1, &Contents::Events(first, &events, to));
         self
@@ -410,8 +414,8 @@ fn what_is_no_exec_is_refused() {
 #[test]
 fn a_claude_line_counts_as_one_event() {
     let mut events = EventBatch::default();
-    let line = ClaudeLine::parse(b"{}", false).unwrap();
-    events.push(&Event::Claude(line)).unwrap();
+    let line = AgentLine::parse(b"{}", false).unwrap();
+    events.push(&Event::Agent(Agent::Claude, line)).unwrap();
     let mut log = Log::command().started(11, 1);
     log.push(
         12,

@@ -1,5 +1,5 @@
-//! Joins the parts of a claude line that was too long for one message. Used by every reader that
-//! looks into claude events: the gateway, the projector, an executor that takes over.
+//! Joins the parts of an agent's line that was too long for one message. Used by every reader that
+//! looks into agents' events: the gateway, the projector, an executor that takes over.
 //!
 //! Invariant: what comes out is the data of one event, whole; a part with index 0 begins it anew,
 //! because a take-over in the middle of a line repeats the line.
@@ -8,7 +8,7 @@ use rdev_contract::event::Fragment;
 
 /// Bounds the memory of a reader whatever the log holds: the longest line that a writer makes an
 /// event of, with room for the frame of its data.
-pub const JOINED_MAX_BYTES: usize = crate::run::CLAUDE_LINE_MAX_BYTES + 64;
+pub const JOINED_MAX_BYTES: usize = crate::run::AGENT_LINE_MAX_BYTES + 64;
 
 /// Parts of one line, until the last one is there.
 #[derive(Debug, Clone, Default)]

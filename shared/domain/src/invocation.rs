@@ -7,15 +7,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdev_contract::agent::Agent;
 use rdev_contract::event::{CommandSpec, Work};
-use rdev_contract::id::{ClaudeSessionId, SessionId, StreamId};
+use rdev_contract::id::{AgentSessionId, SessionId, StreamId};
 use rdev_contract::position::StreamSeq;
 use uuid::Uuid;
 
+use crate::agent;
 use crate::run::Format;
 use crate::session::SessionState;
 
-/// Interrupt: what claude understands as "stop and tell how far you got".
+/// Interrupt: what agents understand as "stop and tell how far you got".
 pub const SIGINT: i32 = 2;
 /// Terminate.
 pub const SIGTERM: i32 = 15;
@@ -32,13 +34,22 @@ pub struct StopStep {
     pub wait: Duration,
 }
 
+/// The agents' programs in the pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentPrograms {
+    /// `RDEV_CLAUDE_BIN`.
+    pub claude: String,
+    /// `RDEV_CODEX_BIN`.
+    pub codex: String,
+}
+
 /// What an invocation depends on beside the command itself.
 #[derive(Debug, Clone)]
 pub struct InvocationContext {
-    /// `RDEV_CLAUDE_BIN`.
-    pub claude_bin: String,
-    /// The home directory in the pod, if the backend knows it. Without HOME the Claude CLI would
-    /// take the one of the passwd entry, and so keep its sessions elsewhere.
+    /// Where the agents are.
+    pub programs: AgentPrograms,
+    /// The home directory in the pod, if the backend knows it. Without HOME an agent would take
+    /// the one of the passwd entry, and so keep its sessions elsewhere.
     pub home: Option<String>,
     /// The session.
     pub session: SessionId,
@@ -47,7 +58,7 @@ pub struct InvocationContext {
     /// Sequence of its `command`.
     pub command_seq: StreamSeq,
     /// What [`resume_id`] gave at the first claim; after that, what `started` recorded.
-    pub resume_id: Option<ClaudeSessionId>,
+    pub resume_id: Option<AgentSessionId>,
 }
 
 /// Everything needed to launch a command.
@@ -71,7 +82,7 @@ pub struct Invocation {
     pub idle_timeout: Option<Duration>,
     /// How to stop it, step by step.
     pub stop: Vec<StopStep>,
-    /// A full journal may make it wait. Not so for claude: a reader that stalls makes it lose its
+    /// A full journal may make it wait. Not so for agents: a reader that stalls makes claude lose its
     /// output and exit with 0.
     pub held_back: bool,
     /// How its output becomes events.
@@ -85,51 +96,44 @@ pub fn invocation(spec: &CommandSpec, context: &InvocationContext) -> Invocation
     if let Some(home) = &context.home {
         env.entry("HOME".to_owned()).or_insert_with(|| home.clone());
     }
+    let of_agent = |agent: Agent, prompt: &str, env: &mut BTreeMap<String, String>| {
+        agent::environment(agent, env);
+        let argv = agent::argv(agent, &spec.args, context);
+        (argv, prompt.as_bytes().to_vec())
+    };
     let (argv, stdin) = match &spec.work {
         Work::Shell { command } => (shell_argv(command, &spec.args), stdin_bytes(spec)),
         Work::Git { command } => (git_argv(command, &spec.args), stdin_bytes(spec)),
-        Work::Claude { prompt, .. } => {
-            claude_environment(&mut env);
-            (
-                claude_argv(&spec.args, context),
-                prompt.clone().into_bytes(),
-            )
-        }
+        Work::Claude { prompt, .. } => of_agent(Agent::Claude, prompt, &mut env),
+        Work::Codex { prompt, .. } => of_agent(Agent::Codex, prompt, &mut env),
     };
-    let is_claude = matches!(spec.work, Work::Claude { .. });
+    let agent = spec.work.agent().map(|task| task.agent);
     Invocation {
         argv,
         env,
         cwd: spec.cwd.clone(),
         stdin,
         stdin_open: spec.stdin_open,
-        merge: spec.merge && !is_claude,
+        merge: spec.merge && agent.is_none(),
         timeout: Duration::from_secs(spec.timeout_seconds),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
-        stop: stop_steps(is_claude),
-        held_back: !is_claude,
+        stop: stop_steps(agent),
+        held_back: agent.is_none(),
         format: Format::of(spec),
     }
 }
 
-/// The claude session that the command continues, as things stand in its session.
+/// The session of its agent that the command continues, as things stand in its session.
 ///
-/// The session's own conversation id means "continue"; any other is a claude session id.
+/// The session's own conversation id means "continue"; any other is a session of the agent.
 #[must_use]
-pub fn resume_id(spec: &CommandSpec, session: &SessionState) -> Option<ClaudeSessionId> {
-    let Work::Claude {
-        continue_conversation,
-        conversation_id,
-        ..
-    } = &spec.work
-    else {
-        return None;
-    };
-    let linked = session.linked.as_ref().map(|link| link.claude_session_id);
-    match conversation_id {
+pub fn resume_id(spec: &CommandSpec, session: &SessionState) -> Option<AgentSessionId> {
+    let task = spec.work.agent()?;
+    let linked = session.linked_to(task.agent);
+    match task.conversation_id {
         Some(id) if *id == session.session.conversation().to_string() => linked,
         Some(id) => id.parse().ok(),
-        None if *continue_conversation => linked,
+        None if task.continue_conversation => linked,
         None => None,
     }
 }
@@ -141,9 +145,9 @@ pub fn new_claude_session(
     session: SessionId,
     stream: &StreamId,
     command_seq: StreamSeq,
-) -> ClaudeSessionId {
+) -> AgentSessionId {
     let name = format!("claude/{stream}/{command_seq}");
-    ClaudeSessionId::new(Uuid::new_v5(&session.uuid(), name.as_bytes()))
+    AgentSessionId::new(Uuid::new_v5(&session.uuid(), name.as_bytes()))
 }
 
 fn stdin_bytes(spec: &CommandSpec) -> Vec<u8> {
@@ -168,52 +172,13 @@ fn git_argv(command: &str, args: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn claude_argv(args: &[String], context: &InvocationContext) -> Vec<String> {
-    // stream-json needs --verbose; the prompt comes by stdin, where it cannot be read as a flag.
-    let fixed = ["-p", "--output-format", "stream-json", "--verbose"];
-    let (flag, id) = match context.resume_id {
-        Some(id) => ("--resume", id),
-        None => (
-            "--session-id",
-            new_claude_session(context.session, &context.stream, context.command_seq),
-        ),
-    };
-    std::iter::once(context.claude_bin.clone())
-        .chain(fixed.into_iter().map(str::to_owned))
-        .chain(args.iter().cloned())
-        .chain([flag.to_owned(), id.to_string()])
-        .collect()
-}
-
-fn claude_environment(env: &mut BTreeMap<String, String>) {
-    /// What the run's reading relies on; a request does not change these.
-    const FIXED: [&str; 4] = [
-        // Else there are several `init` and `result` events in one run.
-        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS",
-        // Nothing in a pod should call home or replace the binary that is running.
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-        "DISABLE_AUTOUPDATER",
-        // A failure to start is told as a `result` too.
-        "CLAUDE_CODE_STARTUP_FAILURE_RESULTS",
-    ];
-    for name in FIXED {
-        env.insert(name.to_owned(), "1".to_owned());
-    }
-    // The CLI refuses to run without permission prompts as root unless it is told that the
-    // machine is a sandbox. A pod is one; for other users it changes nothing.
-    env.entry("IS_SANDBOX".to_owned())
-        .or_insert_with(|| "1".to_owned());
-}
-
-fn stop_steps(is_claude: bool) -> Vec<StopStep> {
-    let step = |signal| StopStep {
-        signal,
-        wait: STOP_STEP_WAIT,
-    };
-    if is_claude {
-        vec![step(SIGINT), step(SIGTERM)]
-    } else {
-        vec![step(SIGTERM)]
+fn stop_steps(agent: Option<Agent>) -> Vec<StopStep> {
+    match agent {
+        Some(agent) => agent::stop(agent),
+        None => vec![StopStep {
+            signal: SIGTERM,
+            wait: STOP_STEP_WAIT,
+        }],
     }
 }
 

@@ -1,10 +1,13 @@
 //! Invocations: given a command and its session, then what is executed.
 
 use jiff::Timestamp;
+use rdev_contract::agent::Agent;
 use rdev_contract::event::Requester;
-use rdev_contract::session::{Created, Linked};
+use rdev_contract::session::{CodexLinked, Created, Linked};
 
 use super::*;
+
+const CLAUDE: Format = Format::Agent(Agent::Claude);
 
 const RESUMED: &str = "f1f4509e-1d42-4e14-a6d2-37bbe0556b4b";
 
@@ -14,7 +17,10 @@ fn session_id() -> SessionId {
 
 fn context(resume_id: Option<&str>) -> InvocationContext {
     InvocationContext {
-        claude_bin: "/opt/claude".to_owned(),
+        programs: AgentPrograms {
+            claude: "/opt/claude".to_owned(),
+            codex: "/opt/codex".to_owned(),
+        },
         home: Some("/home/agent".to_owned()),
         session: session_id(),
         stream: "s-1".parse().unwrap(),
@@ -59,6 +65,7 @@ fn linked_session(claude_session: Option<&str>) -> SessionState {
             stream: "s-0".parse().unwrap(),
             command_seq: StreamSeq(1),
         }),
+        codex_linked: None,
         ended: None,
         ended_at: None,
     }
@@ -123,7 +130,7 @@ fn claude_gets_its_prompt_by_stdin_and_a_session_of_its_own() {
     assert!(!invocation.merge && !invocation.held_back);
     let signals: Vec<i32> = invocation.stop.iter().map(|step| step.signal).collect();
     assert_eq!(signals, [2, 15]);
-    assert_eq!(invocation.format, Format::Claude);
+    assert_eq!(invocation.format, CLAUDE);
 }
 
 #[test]
@@ -186,4 +193,57 @@ fn a_new_claude_session_is_the_same_for_every_attempt() {
     let id = new_claude_session(session_id(), &stream, StreamSeq(42));
     assert_eq!(id, new_claude_session(session_id(), &stream, StreamSeq(42)));
     assert_ne!(id, new_claude_session(session_id(), &stream, StreamSeq(43)));
+}
+
+fn codex(continue_conversation: bool, conversation_id: Option<&str>) -> CommandSpec {
+    spec(Work::Codex {
+        prompt: "resume --last".to_owned(),
+        continue_conversation,
+        conversation_id: conversation_id.map(str::to_owned),
+    })
+}
+
+#[test]
+fn codex_gets_its_prompt_by_stdin() {
+    let fixed = ["/opt/codex", "exec", "--json", "--skip-git-repo-check"];
+    let fresh = invocation(&codex(false, None), &context(None));
+    let expected: Vec<_> = fixed.into_iter().chain(["a b", "-x", "-"]).collect();
+    assert_eq!(fresh.argv, expected);
+    assert_eq!(fresh.stdin, b"resume --last");
+    assert!(!fresh.merge && !fresh.held_back);
+    assert_eq!(fresh.format, Format::Agent(Agent::Codex));
+    let signals: Vec<i32> = fresh.stop.iter().map(|step| step.signal).collect();
+    assert_eq!(signals, [2, 15]);
+
+    let resumed = invocation(&codex(true, None), &context(Some(RESUMED)));
+    let ends = ["a b", "-x", "resume", RESUMED, "-"];
+    let expected: Vec<_> = fixed.into_iter().chain(ends).collect();
+    assert_eq!(resumed.argv, expected);
+}
+
+/// Claude and codex each go on with their own session.
+#[test]
+fn agents_do_not_resume_each_others_sessions() {
+    let claude_session = "11111111-2222-4333-8444-555555555555";
+    let mut session = linked_session(Some(claude_session));
+    assert_eq!(resume_id(&codex(true, None), &session), None);
+    session.codex_linked = Some(CodexLinked {
+        codex_session_id: RESUMED.parse().unwrap(),
+        conversation_id: session.session.conversation(),
+        stream: "s-0".parse().unwrap(),
+        command_seq: StreamSeq(2),
+    });
+    let of = |spec: &CommandSpec| resume_id(spec, &session).map(|id| id.to_string());
+    let conversation = session.session.conversation().to_string();
+    assert_eq!(of(&codex(true, None)).as_deref(), Some(RESUMED));
+    assert_eq!(
+        of(&codex(false, Some(&conversation))).as_deref(),
+        Some(RESUMED)
+    );
+    assert_eq!(of(&claude(true, None)).as_deref(), Some(claude_session));
+    assert_eq!(
+        of(&codex(false, Some(claude_session))).as_deref(),
+        Some(claude_session)
+    );
+    assert_eq!(of(&codex(false, None)), None);
 }

@@ -2,13 +2,13 @@
 //! as arguments, what is to be done comes out as values.
 //!
 //! The files are the stations of a command: [`request`] (is it acceptable), [`session`] (may it
-//! run), [`exec`] (what is to be done with it now), [`control`] (what else may be ordered of it), [`invocation`] (what is executed), [`run`]
-//! with [`lines`] (bytes in, numbered events out), [`claude`] and [`fragment`] (what the agent
-//! said), [`conversation`], [`tools`] and [`usage`] (what is kept of it), [`output`] (numbered
+//! run), [`exec`] (what is to be done with it now), [`control`] (what else may be ordered of it),
+//! [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered events out),
+//! [`agent`] and [`fragment`] (what an agent said), [`conversation`] (what is kept of it), [`output`] (numbered
 //! events in, the exact bytes out); [`audit`] says whether a log is what they make.
 
+pub mod agent;
 pub mod audit;
-pub mod claude;
 pub mod control;
 pub mod conversation;
 pub mod exec;
@@ -19,5 +19,3 @@ pub mod output;
 pub mod request;
 pub mod run;
 pub mod session;
-pub mod tools;
-pub mod usage;

@@ -6,7 +6,7 @@
 
 use rdev_contract::envelope::{Head, Message};
 use rdev_contract::event::{
-    ClaudeLine, Fragment, Kind, OutputStream, RawEvent, Resumed, Text, event_name,
+    AgentLine, Fragment, Kind, OutputStream, RawEvent, Resumed, Text, event_name,
 };
 use rdev_contract::position::Offsets;
 
@@ -56,7 +56,7 @@ pub struct OutputJoiner {
 }
 
 impl OutputJoiner {
-    /// Begins anywhere but in the middle of a long claude line, of which the bytes would be missing.
+    /// Begins anywhere but in the middle of a long agent's line, of which the bytes would be missing.
     #[must_use]
     pub fn new(stream: OutputStream) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl OutputJoiner {
         }
     }
 
-    /// The stream's bytes that this message adds, if it adds any. Those of a long claude line come
+    /// The stream's bytes that this message adds, if it adds any. Those of a long agent's line come
     /// with its last part; without its beginning they are left out.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl OutputJoiner {
         }
         let data = event.data.map_or("null", |data| data.get());
         match &*event.name {
-            event_name::CLAUDE_EVENT => self.append_line(data, bytes),
+            event_name::CLAUDE_EVENT | event_name::CODEX_EVENT => self.append_line(data, bytes),
             event_name::OUTPUT => self.append_text(data, OutputStream::Stdout, bytes),
             event_name::ERROR => self.append_text(data, OutputStream::Stderr, bytes),
             // `complete`, and what later builds may write.
@@ -123,8 +123,8 @@ impl OutputJoiner {
         if self.stream != OutputStream::Stdout {
             return Ok(());
         }
-        let line = ClaudeLine::of_data(data)
-            .ok_or_else(|| OutputError::Unreadable("not a line of claude's".to_owned()))?;
+        let line = AgentLine::of_data(data)
+            .ok_or_else(|| OutputError::Unreadable("not a line of an agent's".to_owned()))?;
         bytes.extend_from_slice(line.text().as_bytes());
         if !line.is_partial() {
             bytes.push(b'\n');
@@ -157,13 +157,13 @@ pub const fn offset(to: Offsets, stream: OutputStream) -> u64 {
 }
 
 /// Whether a message has no byte of this stream at or behind `first`, told by its head alone. Never
-/// told of claude's: a part of a long line says nothing of the bytes that it has.
+/// told of an agent's: a part of a long line says nothing of the bytes that it has.
 #[must_use]
 pub fn is_before(head: &Head, stream: OutputStream, first: u64) -> bool {
     match (head.known_kind(), head.to) {
         (Some(Kind::Output), Some(to)) => offset(to, stream) <= first,
         (Some(Kind::Command | Kind::Started | Kind::Resumed), _) => true,
-        (Some(Kind::Output | Kind::Claude | Kind::Complete) | None, _) => false,
+        (Some(Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete) | None, _) => false,
     }
 }
 
@@ -177,7 +177,7 @@ pub fn ends_before(message: &Message<'_>, stream: OutputStream, first: u64) -> b
         Some(Kind::Resumed) => message
             .fact::<Resumed>()
             .is_ok_and(|resumed| offset(resumed.from.offsets, stream) <= first),
-        Some(Kind::Output | Kind::Claude) => {
+        Some(Kind::Output | Kind::Claude | Kind::Codex) => {
             let last = message.events.last();
             let part = last.and_then(|event| event.fragment.as_ref());
             let is_open = part.is_some_and(|part| !part.last);

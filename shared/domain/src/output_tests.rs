@@ -7,8 +7,12 @@ use rdev_contract::envelope::{self, Body, Chain};
 use rdev_contract::position::{EventNo, StreamSeq};
 use uuid::Uuid;
 
+use rdev_contract::agent::Agent;
+
 use super::*;
 use crate::run::{Batch, Format, Run};
+
+const CLAUDE: Format = Format::Agent(Agent::Claude);
 
 const LINES: Format = Format::Lines { merge: false };
 
@@ -90,7 +94,7 @@ fn a_long_line_comes_with_its_last_part() {
     let mut output = b"{\"a\":1}\n".to_vec();
     output.extend(long_line());
     output.extend(b"{\"b\":2}");
-    let payloads = messages(Format::Claude, &[(OutputStream::Stdout, output.clone())]);
+    let payloads = messages(CLAUDE, &[(OutputStream::Stdout, output.clone())]);
     let stretches = joined(&payloads, OutputStream::Stdout);
     let begins: Vec<_> = stretches.iter().map(|one| one.begin).collect();
     assert_eq!(begins, [0, 8, 8 + long_line().len() as u64]);
@@ -103,7 +107,7 @@ fn a_long_line_comes_with_its_last_part() {
 fn a_line_without_its_beginning_is_a_hole() {
     let mut output = long_line();
     output.extend(b"{\"b\":2}\n");
-    let payloads = messages(Format::Claude, &[(OutputStream::Stdout, output)]);
+    let payloads = messages(CLAUDE, &[(OutputStream::Stdout, output)]);
     let stretches = joined(&payloads[1..], OutputStream::Stdout);
     let rest = Stretch {
         begin: long_line().len() as u64,
@@ -117,12 +121,12 @@ fn a_line_without_its_beginning_is_a_hole() {
 fn a_line_that_was_begun_twice_comes_once() {
     let mut output = b"{\"a\":1}\n".to_vec();
     output.extend(long_line());
-    let mut payloads = messages(Format::Claude, &[(OutputStream::Stdout, output.clone())]);
+    let mut payloads = messages(CLAUDE, &[(OutputStream::Stdout, output.clone())]);
     payloads.truncate(3);
     let last = Message::decode(&payloads[2]).unwrap();
     let (to, next) = (last.head.to.unwrap(), last.head.first.unwrap());
     assert_eq!((to.stdout, next), (8, EventNo(2)));
-    let mut second = Run::new(Format::Claude, to, next);
+    let mut second = Run::new(CLAUDE, to, next);
     let rest = &output[8..];
     second
         .feed(OutputStream::Stdout, 8, rest, Duration::ZERO)
@@ -138,7 +142,7 @@ fn a_line_that_was_begun_twice_comes_once() {
 
 #[test]
 fn nobody_begins_in_the_middle_of_a_line() {
-    let payloads = messages(Format::Claude, &[(OutputStream::Stdout, long_line())]);
+    let payloads = messages(CLAUDE, &[(OutputStream::Stdout, long_line())]);
     for payload in &payloads[..payloads.len() - 1] {
         let part = Message::decode(payload).unwrap();
         assert!(!ends_before(&part, OutputStream::Stdout, 0));
@@ -186,7 +190,7 @@ proptest! {
         is_stderr in any::<bool>(),
         place in 0.0_f64..1.0,
     ) {
-        let format = if is_claude { Format::Claude } else { LINES };
+        let format = if is_claude { CLAUDE } else { LINES };
         let stream = if is_stderr { OutputStream::Stderr } else { OutputStream::Stdout };
         let payloads = messages(format, &chunks);
         let mut all = printed(&chunks, stream);

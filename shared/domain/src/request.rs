@@ -12,6 +12,8 @@ use rdev_contract::http::ExecRequest;
 use rdev_contract::id::StreamId;
 use uuid::Uuid;
 
+use crate::agent;
+
 /// Linux refuses to execute a program with a longer single argument or environment entry
 /// (`MAX_ARG_STRLEN`, 128 KiB with the closing NUL): better told at once than by the pod.
 pub const ARGUMENT_MAX_BYTES: usize = 128 * 1024 - 1;
@@ -93,19 +95,25 @@ pub fn parse_exec_request(
     check_arguments(&work, &args)?;
     check_environment(&env)?;
     check_total_size(&work, &args, &env)?;
-    let is_claude = matches!(work, Work::Claude { .. });
+    let agent = work.agent().map(|task| task.agent);
     let stdin = request.stdin.filter(|text| !text.is_empty());
-    if is_claude && stdin.is_some() {
+    if let Some(agent) = agent
+        && stdin.is_some()
+    {
         return Err(RequestError::new(
             "invalid_stdin",
-            "stdin is where claude gets its prompt: put the text into prompt",
+            format!("stdin is where {agent} gets its prompt: put the text into prompt"),
         ));
     }
     let stdin_open = request.stdin_open.unwrap_or(false);
-    if is_claude && stdin_open {
+    if let Some(agent) = agent
+        && stdin_open
+    {
         return Err(RequestError::new(
             "invalid_stdin",
-            "stdin is where claude gets its prompt, and ends with it: leave stdin_open out",
+            format!(
+                "stdin is where {agent} gets its prompt, and ends with it: leave stdin_open out"
+            ),
         ));
     }
     let max = limits.max_timeout_seconds;
@@ -124,8 +132,8 @@ pub fn parse_exec_request(
         )?,
         stdin,
         stdin_open,
-        // claude's stdout is JSON lines; anything mixed into it could not be told apart.
-        merge: request.merge.unwrap_or(false) && !is_claude,
+        // An agent's stdout is JSON lines; anything mixed into it could not be told apart.
+        merge: request.merge.unwrap_or(false) && agent.is_none(),
     })
 }
 
@@ -146,28 +154,34 @@ fn work(request: &ExecRequest) -> Result<Work, RequestError> {
             Ok(Work::Git { command })
         }
         "claude" => Ok(Work::Claude {
-            prompt: request
-                .prompt
-                .clone()
-                .filter(|text| !text.is_empty())
-                .ok_or_else(|| {
-                    RequestError::new(
-                        "missing_prompt",
-                        "type claude needs a prompt that is not empty",
-                    )
-                })?,
+            prompt: prompt(request)?,
+            continue_conversation: request.continue_conversation.unwrap_or(false),
+            conversation_id: conversation_id(request.conversation_id.as_deref())?,
+        }),
+        "codex" => Ok(Work::Codex {
+            prompt: prompt(request)?,
             continue_conversation: request.continue_conversation.unwrap_or(false),
             conversation_id: conversation_id(request.conversation_id.as_deref())?,
         }),
         "" => Err(RequestError::new(
             "invalid_type",
-            "type is missing: give shell, git or claude",
+            "type is missing: give shell, git, claude or codex",
         )),
         other => Err(RequestError::new(
             "invalid_type",
-            format!("type {other:?} is not known: give shell, git or claude"),
+            format!("type {other:?} is not known: give shell, git, claude or codex"),
         )),
     }
+}
+
+fn prompt(request: &ExecRequest) -> Result<String, RequestError> {
+    let prompt = request.prompt.clone().filter(|text| !text.is_empty());
+    prompt.ok_or_else(|| {
+        RequestError::new(
+            "missing_prompt",
+            format!("type {} needs a prompt that is not empty", request.kind),
+        )
+    })
 }
 
 fn command(request: &ExecRequest) -> Result<String, RequestError> {
@@ -194,7 +208,7 @@ fn conversation_id(text: Option<&str>) -> Result<Option<String>, RequestError> {
         Ok(_) | Err(_) => Err(RequestError::new(
             "invalid_conversation_id",
             "conversation_id is not a UUID with hyphens: give the session's conversation id or a \
-             claude session id",
+             session id of the agent",
         )),
     }
 }
@@ -228,52 +242,11 @@ fn check_arguments(work: &Work, args: &[String]) -> Result<(), RequestError> {
     }
     for (index, argument) in args.iter().enumerate() {
         check_argument(CODE, &format!("args[{index}]"), argument)?;
-        if matches!(work, Work::Claude { .. }) {
-            check_claude_argument(index, argument)?;
+        if let Some(task) = work.agent()
+            && let Some(reason) = agent::refuses(task.agent, argument)
+        {
+            return Err(RequestError::new(CODE, format!("args[{index}]: {reason}")));
         }
-    }
-    Ok(())
-}
-
-/// Flags that rdev sets itself, or that would change what it prints, reads or continues.
-const CLAUDE_RESERVED_FLAGS: [&str; 17] = [
-    "-p",
-    "--print",
-    "--output-format",
-    "--input-format",
-    "-r",
-    "--resume",
-    "-c",
-    "--continue",
-    "--session-id",
-    "--fork-session",
-    "--from-pr",
-    "--no-session-persistence",
-    "-h",
-    "--help",
-    "-v",
-    "--version",
-    "--",
-];
-
-fn check_claude_argument(index: usize, argument: &str) -> Result<(), RequestError> {
-    let flag = argument.split('=').next().unwrap_or(argument);
-    if CLAUDE_RESERVED_FLAGS.contains(&flag) {
-        return Err(RequestError::new(
-            "invalid_args",
-            format!(
-                "args[{index}]: {flag} is set by rdev itself or would end the run; use prompt, \
-                 conversation_id and continue_conversation"
-            ),
-        ));
-    }
-    // `-pc` is `-p -c` to the CLI, and `-rID` is `-r ID`.
-    let is_cluster = argument.len() > 2 && argument.starts_with('-') && !argument.starts_with("--");
-    if is_cluster {
-        return Err(RequestError::new(
-            "invalid_args",
-            format!("args[{index}]: write each flag by itself and in its long form"),
-        ));
     }
     Ok(())
 }
@@ -320,7 +293,7 @@ fn check_total_size(
 ) -> Result<(), RequestError> {
     let command_bytes = match work {
         Work::Shell { command } | Work::Git { command } => command.len(),
-        Work::Claude { .. } => 0,
+        Work::Claude { .. } | Work::Codex { .. } => 0,
     };
     let args_bytes: usize = args.iter().map(String::len).sum();
     let env_bytes: usize = env

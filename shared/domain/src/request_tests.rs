@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use rdev_contract::agent::Agent;
+
 use super::*;
 
 const LIMITS: RequestLimits = RequestLimits {
@@ -116,7 +118,7 @@ fn nothing_reads_as_an_option_that_is_not_meant_as_one() {
 
 #[test]
 fn claude_arguments_that_collide_are_refused() {
-    for flag in CLAUDE_RESERVED_FLAGS {
+    for &flag in agent::reserved(Agent::Claude) {
         assert_eq!(
             code(claude_with("args", json!(["--model", "opus", flag]))),
             "invalid_args"
@@ -141,6 +143,33 @@ fn claude_arguments_that_collide_are_refused() {
         parse(claude_with("args", json!([fine]))).unwrap();
     }
     assert_eq!(code(claude_with("stdin", json!("x"))), "invalid_stdin");
+}
+
+fn codex_with(field: &str, value: serde_json::Value) -> serde_json::Value {
+    let mut request = json!({"type": "codex", "prompt": "do it"});
+    request[field] = value;
+    request
+}
+
+#[test]
+fn codex_is_asked_as_claude_is() {
+    let conversation = "f1f4509e-1d42-4e14-a6d2-37bbe0556b4b";
+    let spec = parse(codex_with("conversation_id", json!(conversation))).unwrap();
+    let task = spec.work.agent().unwrap();
+    assert_eq!((task.agent, task.prompt), (Agent::Codex, "do it"));
+    assert_eq!(task.conversation_id, Some(conversation));
+    assert!(!task.continue_conversation);
+    assert!(!parse(codex_with("merge", json!(true))).unwrap().merge);
+    assert_eq!(code(json!({"type": "codex"})), "missing_prompt");
+    assert_eq!(code(codex_with("stdin", json!("x"))), "invalid_stdin");
+    for &word in agent::reserved(Agent::Codex) {
+        let args = json!(["--model", "gpt", word]);
+        assert_eq!(code(codex_with("args", args)), "invalid_args", "{word}");
+    }
+    assert_eq!(code(codex_with("args", json!(["-mgpt"]))), "invalid_args");
+    for fine in ["--sandbox", "workspace-write", "-c", "model=x", "--resumed"] {
+        parse(codex_with("args", json!([fine]))).unwrap();
+    }
 }
 
 #[test]

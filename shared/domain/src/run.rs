@@ -8,16 +8,17 @@
 //! before it, so a new `Run` that begins at a logged batch's `to` and `next` continues without a
 //! gap or a repeat.
 //!
-//! After a take-over in a claude exec the lines before the take-over must be shown to the tally
+//! After a take-over in an agent's exec the lines before the take-over must be shown to the tally
 //! ([`Run::with_tally`]): the session id and earlier results are in them.
 
 use std::time::Duration;
 
+use rdev_contract::agent::Agent;
 use rdev_contract::event::{CommandSpec, Complete, Event, Kind, OutputStream, Text, Work};
 use rdev_contract::id::ConversationId;
 use rdev_contract::position::{EventNo, Offsets};
 
-use crate::claude::ClaudeTally;
+use crate::agent::Tally;
 use crate::lines::{Cutter, Piece};
 
 mod agent_lines;
@@ -30,9 +31,9 @@ use outbox::Outbox;
 pub use end::{Exit, ProcessEnd, TimeOut};
 pub use outbox::{BATCH_MAX_ENCODED_BYTES, Batch, EVENT_FRAME_MAX_BYTES};
 
-/// A longer line of claude's standard output is no `claude_event` but `output` in partials: 32 MiB
+/// A longer line of an agent's standard output is no event of its own but `output` in partials: 32 MiB
 /// is four times the longest line seen, and what one exec may keep an executor from releasing.
-pub const CLAUDE_LINE_MAX_BYTES: usize = 32 * 1024 * 1024;
+pub const AGENT_LINE_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// How output becomes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +43,8 @@ pub enum Format {
         /// Both streams come through one pipe, as stdout.
         merge: bool,
     },
-    /// JSON lines of the Claude CLI on stdout, lines of text on stderr.
-    Claude,
+    /// JSON lines of an agent on stdout, lines of text on stderr.
+    Agent(Agent),
 }
 
 impl Format {
@@ -52,7 +53,8 @@ impl Format {
     pub const fn of(spec: &CommandSpec) -> Self {
         match spec.work {
             Work::Shell { .. } | Work::Git { .. } => Self::Lines { merge: spec.merge },
-            Work::Claude { .. } => Self::Claude,
+            Work::Claude { .. } => Self::Agent(Agent::Claude),
+            Work::Codex { .. } => Self::Agent(Agent::Codex),
         }
     }
 
@@ -61,7 +63,7 @@ impl Format {
     pub const fn kind(self) -> Kind {
         match self {
             Self::Lines { .. } => Kind::Output,
-            Self::Claude => Kind::Claude,
+            Self::Agent(agent) => Kind::of(agent),
         }
     }
 }
@@ -85,14 +87,13 @@ pub struct Run {
     stderr: Cutter,
     received: Offsets,
     outbox: Outbox,
-    tally: ClaudeTally,
     format: Format,
 }
 
 #[derive(Debug)]
 enum Stdout {
     Lines(Cutter),
-    Agent(AgentLines),
+    Agent(AgentLines, Tally),
 }
 
 impl Run {
@@ -102,22 +103,26 @@ impl Run {
     pub fn new(format: Format, from: Offsets, next: EventNo) -> Self {
         let stdout = match format {
             Format::Lines { .. } => Stdout::Lines(Cutter::new(from.stdout)),
-            Format::Claude => Stdout::Agent(AgentLines::new(from.stdout, CLAUDE_LINE_MAX_BYTES)),
+            Format::Agent(agent) => Stdout::Agent(
+                AgentLines::new(from.stdout, AGENT_LINE_MAX_BYTES),
+                Tally::new(agent),
+            ),
         };
         Self {
             stdout,
             stderr: Cutter::new(from.stderr),
             received: from,
             outbox: Outbox::new(format.kind(), from, next),
-            tally: ClaudeTally::default(),
             format,
         }
     }
 
-    /// What claude said before the place where this run begins.
+    /// What the agent said before the place where this run begins.
     #[must_use]
-    pub fn with_tally(mut self, tally: ClaudeTally) -> Self {
-        self.tally = tally;
+    pub fn with_tally(mut self, tally: Tally) -> Self {
+        if let Stdout::Agent(_, own) = &mut self.stdout {
+            *own = tally;
+        }
         self
     }
 
@@ -163,12 +168,12 @@ impl Run {
     }
 
     fn feed_stdout(&mut self, fresh: &[u8], now: Duration) {
-        let (outbox, tally) = (&mut self.outbox, &mut self.tally);
+        let outbox = &mut self.outbox;
         match &mut self.stdout {
             Stdout::Lines(cutter) => cutter.feed(fresh, now, &mut |piece| {
                 say_stdout(outbox, piece);
             }),
-            Stdout::Agent(lines) => {
+            Stdout::Agent(lines, tally) => {
                 lines.feed(fresh, now, &mut |said| say_agent(outbox, tally, &said));
             }
         }
@@ -180,7 +185,7 @@ impl Run {
         let stdout = match &self.stdout {
             Stdout::Lines(cutter) => cutter.due(),
             // JSON is only worth something whole.
-            Stdout::Agent(_) => None,
+            Stdout::Agent(..) => None,
         };
         [stdout, self.stderr.due()].into_iter().flatten().min()
     }
@@ -197,10 +202,12 @@ impl Run {
 
     /// Both streams have ended: everything held back is shown.
     pub fn finish(&mut self) {
-        let (outbox, tally, format) = (&mut self.outbox, &mut self.tally, self.format);
+        let (outbox, format) = (&mut self.outbox, self.format);
         match &mut self.stdout {
             Stdout::Lines(cutter) => cutter.finish(&mut |piece| say_stdout(outbox, piece)),
-            Stdout::Agent(lines) => lines.finish(&mut |said| say_agent(outbox, tally, &said)),
+            Stdout::Agent(lines, tally) => {
+                lines.finish(&mut |said| say_agent(outbox, tally, &said))
+            }
         }
         self.stderr
             .finish(&mut |piece| say_stderr(outbox, format, piece));
@@ -225,7 +232,7 @@ impl Run {
     pub fn held_bytes(&self) -> usize {
         let stdout = match &self.stdout {
             Stdout::Lines(cutter) => cutter.held_bytes(),
-            Stdout::Agent(lines) => lines.held_bytes(),
+            Stdout::Agent(lines, _) => lines.held_bytes(),
         };
         stdout + self.stderr.held_bytes()
     }
@@ -243,17 +250,15 @@ impl Run {
         self.outbox.next()
     }
 
-    /// What claude said about itself so far.
-    #[must_use]
-    pub const fn tally(&self) -> &ClaudeTally {
-        &self.tally
-    }
-
     /// The end of the exec, from the supervisor's end frame. Only to be asked once
     /// [`Run::received`] equals the frame's totals and [`Run::finish`] was called.
     #[must_use]
     pub fn complete(&self, end: &ProcessEnd, conversation: ConversationId) -> Complete {
-        end::complete(self.format, &self.tally, end, conversation)
+        let tally = match &self.stdout {
+            Stdout::Lines(_) => None,
+            Stdout::Agent(_, tally) => Some(tally),
+        };
+        end::complete(tally, end, conversation)
     }
 }
 
@@ -272,17 +277,17 @@ fn say_stderr(outbox: &mut Outbox, format: Format, piece: Piece<'_>) {
             let stream = Some(OutputStream::Stderr);
             Event::Output(Text::of(piece.bytes, stream, piece.partial))
         }
-        Format::Claude => Event::Error(Text::of(piece.bytes, None, piece.partial)),
+        Format::Agent(_) => Event::Error(Text::of(piece.bytes, None, piece.partial)),
     };
     outbox.released_stderr(piece.source_bytes());
     outbox.push(&event, piece.bytes);
 }
 
-fn say_agent(outbox: &mut Outbox, tally: &mut ClaudeTally, said: &Said<'_>) {
+fn say_agent(outbox: &mut Outbox, tally: &mut Tally, said: &Said<'_>) {
     match said {
         Said::Line(line) => {
             tally.observe(line.text());
-            outbox.push_line(line);
+            outbox.push_line(tally.agent(), line);
         }
         Said::Piece(piece) => say_stdout(outbox, *piece),
     }

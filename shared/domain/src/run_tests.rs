@@ -2,13 +2,17 @@
 
 use proptest::prelude::*;
 use rdev_contract::envelope::{self, Body, Chain, Head, Message};
-use rdev_contract::event::ClaudeLine;
+use rdev_contract::event::AgentLine;
 use rdev_contract::position::StreamSeq;
 use uuid::Uuid;
+
+use rdev_contract::agent::Agent;
 
 use super::*;
 use crate::exec::next_after;
 use crate::fragment::FragmentJoiner;
+
+const CLAUDE: Format = Format::Agent(Agent::Claude);
 
 const NO_TIME: Duration = Duration::ZERO;
 const LINES: Format = Format::Lines { merge: false };
@@ -66,7 +70,7 @@ impl Reader {
         };
         self.names.push(event.name.to_string());
         if event.name == "claude_event" {
-            let line = ClaudeLine::of_data(&data).unwrap();
+            let line = AgentLine::of_data(&data).unwrap();
             self.stdout.extend(line.bytes());
             return;
         }
@@ -151,7 +155,7 @@ fn lines_become_output_in_order_of_arrival() {
 
 #[test]
 fn claude_says_events_output_and_errors() {
-    let mut run = run_of(Format::Claude);
+    let mut run = run_of(CLAUDE);
     let stdout = b" {\"b\":1,\r\"type\":\"x\"} \r\nWarning: old\n[1]\n{\"z\":2}";
     run.feed(OutputStream::Stdout, 0, stdout, NO_TIME).unwrap();
     run.feed(OutputStream::Stderr, 0, b"oops\n", NO_TIME)
@@ -171,14 +175,14 @@ fn claude_says_events_output_and_errors() {
 
 #[test]
 fn a_line_cut_inside_its_json_is_partial_text() {
-    let reader = events_of(Format::Claude, b"{\"a\":1}\n{\"type\":\"resu");
+    let reader = events_of(CLAUDE, b"{\"a\":1}\n{\"type\":\"resu");
     assert_eq!(reader.names, ["claude_event", "output"]);
     assert_eq!(reader.stdout, b"{\"a\":1}\n{\"type\":\"resu");
 }
 
 #[test]
 fn json_is_never_shown_before_its_newline() {
-    let mut run = run_of(Format::Claude);
+    let mut run = run_of(CLAUDE);
     run.feed(OutputStream::Stdout, 0, b"{\"a\"", NO_TIME)
         .unwrap();
     assert_eq!(run.partial_due(), None);
@@ -236,7 +240,7 @@ fn what_came_before_is_skipped_and_a_hole_is_refused() {
 fn a_long_claude_line_goes_as_parts_of_one_number() {
     let long = format!("{{\"text\":\"{}\"}}", "\\n".repeat(400_000));
     let output = format!("{{\"a\":1}}\n{long}\n{{\"b\":2}}\n");
-    let mut run = run_of(Format::Claude);
+    let mut run = run_of(CLAUDE);
     run.feed(OutputStream::Stdout, 0, output.as_bytes(), NO_TIME)
         .unwrap();
     let batches: Vec<Batch> = std::iter::from_fn(|| run.take_batch()).collect();
@@ -260,7 +264,7 @@ fn a_long_claude_line_goes_as_parts_of_one_number() {
 #[test]
 fn a_take_over_in_the_middle_of_a_long_line_repeats_the_line() {
     let output = format!("{{\"a\":1}}\n{{\"text\":\"{}\"}}\n", "x".repeat(700_000));
-    let mut first = run_of(Format::Claude);
+    let mut first = run_of(CLAUDE);
     first
         .feed(OutputStream::Stdout, 0, output.as_bytes(), NO_TIME)
         .unwrap();
@@ -268,7 +272,7 @@ fn a_take_over_in_the_middle_of_a_long_line_repeats_the_line() {
     for _ in 0..3 {
         reader.read(&first.take_batch().unwrap());
     }
-    let mut second = Run::new(Format::Claude, reader.to, reader.next);
+    let mut second = Run::new(CLAUDE, reader.to, reader.next);
     let from = reader.to.stdout;
     let rest = &output.as_bytes()[usize::try_from(from).unwrap()..];
     second
@@ -322,9 +326,9 @@ fn no_batch_is_too_long_whatever_fills_it() {
         }
     }
     assert_eq!(events_of(LINES, &output).stdout, output);
-    assert_eq!(events_of(Format::Claude, &output).stdout, output);
+    assert_eq!(events_of(CLAUDE, &output).stdout, output);
     let objects = "{}\n".repeat(20_000);
-    let reader = events_of(Format::Claude, objects.as_bytes());
+    let reader = events_of(CLAUDE, objects.as_bytes());
     assert_eq!(reader.stdout, objects.as_bytes());
 }
 
@@ -411,7 +415,7 @@ proptest! {
         lives in prop::collection::vec(0_usize..6, 0..4),
         is_claude in any::<bool>(),
     ) {
-        let format = if is_claude { Format::Claude } else { LINES };
+        let format = if is_claude { CLAUDE } else { LINES };
         let mut reader = Reader::new();
         for batches in lives {
             live(format, &chunks, &mut reader, batches);

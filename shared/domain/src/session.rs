@@ -6,11 +6,12 @@
 //! written in; an end is final.
 
 use jiff::Timestamp;
+use rdev_contract::agent::Agent;
 use rdev_contract::event::Requester;
 use rdev_contract::http::SessionView;
-use rdev_contract::id::{ClaudeSessionId, ProjectId, SessionId, StreamId};
+use rdev_contract::id::{AgentSessionId, ProjectId, SessionId, StreamId};
 use rdev_contract::position::StreamSeq;
-use rdev_contract::session::{Created, Ended, Linked, SessionFact, SessionMessage};
+use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionFact, SessionMessage};
 
 /// A session as its facts describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct SessionState {
     pub created_at: Timestamp,
     /// The claude session it continues with.
     pub linked: Option<Linked>,
+    /// The codex session that codex continues with.
+    pub codex_linked: Option<CodexLinked>,
     /// Its end.
     pub ended: Option<Ended>,
     /// When it was ended.
@@ -56,7 +59,7 @@ pub fn fold(facts: &[SessionMessage]) -> Result<SessionState, SessionFoldError> 
         .iter()
         .find_map(|message| match &message.fact {
             SessionFact::Created(created) => Some((message, created, message.at)),
-            SessionFact::Linked(_) | SessionFact::Ended(_) => None,
+            SessionFact::Linked(_) | SessionFact::CodexLinked(_) | SessionFact::Ended(_) => None,
         })
         .ok_or(SessionFoldError::NotCreated)?;
     let mut state = SessionState {
@@ -65,6 +68,7 @@ pub fn fold(facts: &[SessionMessage]) -> Result<SessionState, SessionFoldError> 
         created: created.clone(),
         created_at,
         linked: None,
+        codex_linked: None,
         ended: None,
         ended_at: None,
     };
@@ -85,6 +89,12 @@ impl SessionState {
             SessionFact::Linked(link) => {
                 if self.is_newer_link(link) {
                     self.linked = Some(link.clone());
+                }
+            }
+            SessionFact::CodexLinked(link) => {
+                let current = self.codex_linked.as_ref();
+                if current.is_none_or(|current| current.command_seq < link.command_seq) {
+                    self.codex_linked = Some(link.clone());
                 }
             }
             SessionFact::Ended(ended) => {
@@ -121,7 +131,7 @@ impl SessionState {
     #[must_use]
     pub fn link(
         &self,
-        claude_session_id: ClaudeSessionId,
+        claude_session_id: AgentSessionId,
         stream: StreamId,
         command_seq: StreamSeq,
     ) -> Option<SessionFact> {
@@ -133,6 +143,18 @@ impl SessionState {
         };
         self.is_newer_link(&link)
             .then_some(SessionFact::Linked(link))
+    }
+
+    /// The session of this agent that it continues with.
+    #[must_use]
+    pub fn linked_to(&self, agent: Agent) -> Option<AgentSessionId> {
+        match agent {
+            Agent::Claude => self.linked.as_ref().map(|link| link.claude_session_id),
+            Agent::Codex => {
+                let link = self.codex_linked.as_ref();
+                link.map(|link| link.codex_session_id)
+            }
+        }
     }
 
     fn is_newer_link(&self, link: &Linked) -> bool {
@@ -156,10 +178,8 @@ impl SessionState {
             namespace: self.created.namespace.as_ref().map(ToString::to_string),
             container: self.created.container.as_ref().map(ToString::to_string),
             conversation_id: self.session.conversation().to_string(),
-            claude_session_id: self
-                .linked
-                .as_ref()
-                .map(|link| link.claude_session_id.to_string()),
+            claude_session_id: self.linked_to(Agent::Claude).map(|id| id.to_string()),
+            codex_session_id: self.linked_to(Agent::Codex).map(|id| id.to_string()),
             created_at: self.created_at,
             ended_at: self.ended_at,
         }

@@ -5,9 +5,10 @@
 //! restored under another identity can be read again from its beginning.
 
 use jiff::Timestamp;
+use rdev_contract::agent::Agent;
 use rdev_contract::event::{Complete, PodIdentity, Requester};
 use rdev_contract::id::{
-    ClaudeSessionId, ConversationId, DnsLabel, ExecId, PodName, ProjectId, SessionId, StreamId,
+    AgentSessionId, ConversationId, DnsLabel, ExecId, PodName, ProjectId, SessionId, StreamId,
 };
 use rdev_contract::position::StreamSeq;
 use serde_json::Value;
@@ -20,7 +21,7 @@ use crate::position::LogIdentity;
 pub enum Change {
     /// A session exists.
     SessionCreated(SessionCreated),
-    /// A session's conversation continues with another claude session.
+    /// A session's conversation continues with another session of an agent.
     SessionLinked(SessionLinked),
     /// A session takes no new execs.
     SessionEnded(SessionEnded),
@@ -30,15 +31,17 @@ pub enum Change {
     Started(Box<Started>),
     /// An exec was taken over.
     Resumed(Resumed),
-    /// The Claude CLI told who it is.
-    ClaudeBegun(ClaudeBegun),
-    /// The Claude CLI told how its run went.
-    ClaudeResult(Box<ClaudeResult>),
-    /// What a run took, as far as the CLI told it. Behind its [`Self::ClaudeResult`].
+    /// An agent told which version it is.
+    AgentBegun(AgentBegun),
+    /// An agent answered.
+    AgentAnswered(AgentAnswered),
+    /// An agent told how its run went.
+    AgentResult(Box<AgentResult>),
+    /// What a run took, as far as the agent told it. Behind its [`Self::AgentResult`].
     RunCounted(RunCounted),
-    /// Claude used a tool, or a tool answered.
+    /// An agent used a tool, or a tool answered.
     ToolAdded(Box<ToolAdded>),
-    /// A part of a claude line is here.
+    /// A part of an agent's line is here.
     FragmentAdded(FragmentAdded),
     /// An exec ended.
     Completed(Box<Completed>),
@@ -80,8 +83,10 @@ pub struct SessionLinked {
     pub project: ProjectId,
     /// The session.
     pub session: SessionId,
+    /// Whose session it is.
+    pub agent: Agent,
     /// What it continues with.
-    pub claude_session: ClaudeSessionId,
+    pub agent_session: AgentSessionId,
     /// The exec that yielded it.
     pub stream: StreamId,
     /// Place of that exec's command.
@@ -106,11 +111,11 @@ pub struct SessionEnded {
 pub struct Commanded {
     /// The exec.
     pub exec: ExecId,
-    /// `shell`, `git` or `claude`.
+    /// `shell`, `git`, `claude` or `codex`.
     pub kind: &'static str,
     /// Of `shell` and `git`.
     pub command: Option<String>,
-    /// Of `claude`.
+    /// Of agents.
     pub prompt: Option<String>,
     /// Further arguments.
     pub args: Vec<String>,
@@ -141,8 +146,8 @@ pub struct Started {
     pub executor: String,
     /// What is executed.
     pub argv: Vec<String>,
-    /// The claude session that it resumes.
-    pub resume_id: Option<ClaudeSessionId>,
+    /// The session of its agent that it resumes.
+    pub resume_id: Option<AgentSessionId>,
     /// Where it runs.
     pub pod: PodIdentity,
     /// When.
@@ -164,9 +169,9 @@ pub struct Resumed {
     pub at: Timestamp,
 }
 
-/// See [`Change::ClaudeBegun`].
+/// See [`Change::AgentBegun`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct ClaudeBegun {
+pub struct AgentBegun {
     /// The exec.
     pub exec: ExecId,
     /// The life of the stream.
@@ -197,7 +202,7 @@ pub struct TokenCounts {
 pub struct RunCounted {
     /// The exec.
     pub exec: ExecId,
-    /// As far as the CLI counts: of this process, or of the claude session.
+    /// As far as the CLI counts: of this process, or of all runs of its session.
     pub total: Option<TokenCounts>,
     /// Of this process alone, where its first result says it.
     pub alone: Option<TokenCounts>,
@@ -241,15 +246,26 @@ pub struct ToolsHeld {
     pub conversation: ConversationId,
 }
 
-/// See [`Change::ClaudeResult`]. All as the CLI printed it.
+/// See [`Change::AgentAnswered`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct ClaudeResult {
+pub struct AgentAnswered {
     /// The exec.
     pub exec: ExecId,
     /// The life of the stream.
     pub log: LogIdentity,
-    /// The assistant's text.
+    /// The last answer stands, also where it is none.
     pub text: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// See [`Change::AgentResult`]. All as the CLI printed it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentResult {
+    /// The exec.
+    pub exec: ExecId,
+    /// The life of the stream.
+    pub log: LogIdentity,
     /// Its subtype.
     pub subtype: String,
     /// Whether the CLI calls it an error.
@@ -299,8 +315,10 @@ pub struct ConversationHeld {
     pub conversation: ConversationId,
     /// Its title.
     pub title: String,
-    /// The claude session that the exec yielded.
-    pub claude_session: ClaudeSessionId,
+    /// Whose session the exec yielded.
+    pub agent: Agent,
+    /// Which one.
+    pub agent_session: AgentSessionId,
     /// When the exec ended.
     pub at: Timestamp,
 }
@@ -320,7 +338,7 @@ pub struct UserMessage {
     pub id: MessageId,
 }
 
-/// See [`Change::AssistantMessage`]. Its text is that of the last result.
+/// See [`Change::AssistantMessage`]. Its text is that of the last answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AssistantMessage {
     /// The exec.

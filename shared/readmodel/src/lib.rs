@@ -26,9 +26,9 @@ mod write;
 
 pub use address::{InvalidPostgresUrl, PostgresUrl};
 pub use change::{
-    AssistantMessage, Change, ClaudeBegun, ClaudeResult, Commanded, Completed, ConversationHeld,
-    FragmentAdded, MessageId, Poisoned, Resumed, RunCounted, SessionCreated, SessionEnded,
-    SessionLinked, Started, TokenCounts, ToolAdded, ToolsHeld, UserMessage,
+    AgentAnswered, AgentBegun, AgentResult, AssistantMessage, Change, Commanded, Completed,
+    ConversationHeld, FragmentAdded, MessageId, Poisoned, Resumed, RunCounted, SessionCreated,
+    SessionEnded, SessionLinked, Started, TokenCounts, ToolAdded, ToolsHeld, UserMessage,
 };
 pub use failure::{ReadError, WriteError};
 pub use filter::{

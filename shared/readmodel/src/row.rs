@@ -24,6 +24,7 @@ pub(crate) fn session(
     let created_at = row.try_get("created_at")?;
     let ended_at: Option<jiff::Timestamp> = row.try_get("ended_at")?;
     let claude: Option<Uuid> = row.try_get("claude_session_id")?;
+    let codex: Option<Uuid> = row.try_get("codex_session_id")?;
     let session = SessionId::new(id);
     let status = if ended_at.is_some() {
         SessionStatus::Ended
@@ -39,6 +40,7 @@ pub(crate) fn session(
         container: row.try_get("container")?,
         conversation_id: session.conversation().to_string(),
         claude_session_id: claude.map(|id| id.as_hyphenated().to_string()),
+        codex_session_id: codex.map(|id| id.as_hyphenated().to_string()),
         created_at,
         ended_at,
     };
@@ -90,7 +92,8 @@ fn unsigned(row: &Row, name: &str) -> Result<Option<u64>, ReadError> {
 fn run_usage(row: &Row) -> Result<Option<RunUsage>, ReadError> {
     let cli_version: Option<String> = row.try_get("cli_version")?;
     let total_cost_usd: Option<f64> = row.try_get("total_cost_usd")?;
-    if cli_version.is_none() && total_cost_usd.is_none() {
+    let has_usage: bool = row.try_get("has_usage")?;
+    if cli_version.is_none() && total_cost_usd.is_none() && !has_usage {
         return Ok(None);
     }
     Ok(Some(RunUsage {
@@ -142,6 +145,7 @@ fn complete(row: &Row) -> Result<Option<Value>, ReadError> {
         exit_code: row.try_get("exit_code")?,
         duration_ms: unsigned("duration_ms")?.unwrap_or(0),
         claude_session_id: text("claude_session_id")?,
+        codex_session_id: text("codex_session_id")?,
         conversation_id: text("conversation_id")?,
         ok: row.try_get("ok")?,
         outcome: named_outcome(&outcome)?,
@@ -170,13 +174,18 @@ pub(crate) fn conversation(
     let id: Uuid = row.try_get("id")?;
     let session: Uuid = row.try_get("session")?;
     let claude: Uuid = row.try_get("claude_session_id")?;
+    let codex: Option<Uuid> = row.try_get("codex_session_id")?;
     let created_at = row.try_get("created_at")?;
     let view = ConversationView {
         id: id.as_hyphenated().to_string(),
         project_id: project.to_string(),
         session_id: SessionId::new(session).to_string(),
         title: row.try_get("title")?,
-        claude_session_id: claude.as_hyphenated().to_string(),
+        claude_session_id: match claude.is_nil() {
+            true => String::new(),
+            false => claude.as_hyphenated().to_string(),
+        },
+        codex_session_id: codex.map(|id| id.as_hyphenated().to_string()),
         created_at,
         updated_at: row.try_get("updated_at")?,
         usage: None,

@@ -52,6 +52,11 @@ pub(crate) const SESSION_LINKED: &str =
     "UPDATE sessions SET claude_session_id = $3, linked_stream = $4, linked_command_seq = $5
      WHERE project = $1 AND id = $2 AND (linked_command_seq IS NULL OR linked_command_seq < $5)";
 
+/// As [`SESSION_LINKED`], for codex.
+pub(crate) const SESSION_CODEX_LINKED: &str =
+    "UPDATE sessions SET codex_session_id = $3, codex_command_seq = $4
+     WHERE project = $1 AND id = $2 AND (codex_command_seq IS NULL OR codex_command_seq < $4)";
+
 /// An end is final: the first one stands.
 pub(crate) const SESSION_ENDED: &str = "UPDATE sessions SET ended_by = $3, ended_at = $4
      WHERE project = $1 AND id = $2 AND ended_at IS NULL";
@@ -83,16 +88,21 @@ pub(crate) const EXEC_RESUMED: &str =
      ON CONFLICT (project, session, stream) DO UPDATE SET
         attempts = excluded.attempts, executor = excluded.executor";
 
+pub(crate) const EXEC_ANSWERED: &str =
+    "INSERT INTO execs (project, session, stream, log_created_at, created_at, result)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (project, session, stream) DO UPDATE SET result = excluded.result";
+
 pub(crate) const EXEC_RESULT: &str =
     "INSERT INTO execs (project, session, stream, log_created_at, created_at,
-        result, result_subtype, result_is_error, total_cost_usd, usage, model_usage)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, ($9::text)::numeric, $10, $11)
+        result_subtype, result_is_error, total_cost_usd, usage, model_usage)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, ($8::text)::numeric, $9, $10)
      ON CONFLICT (project, session, stream) DO UPDATE SET
-        result = excluded.result, result_subtype = excluded.result_subtype,
+        result_subtype = excluded.result_subtype,
         result_is_error = excluded.result_is_error, total_cost_usd = excluded.total_cost_usd,
         usage = excluded.usage, model_usage = excluded.model_usage";
 
-pub(crate) const CLAUDE_BEGUN: &str =
+pub(crate) const AGENT_BEGUN: &str =
     "INSERT INTO execs (project, session, stream, log_created_at, created_at, cli_version,
         counts_alone)
      VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -100,7 +110,7 @@ pub(crate) const CLAUDE_BEGUN: &str =
         cli_version = excluded.cli_version, counts_alone = excluded.counts_alone";
 
 /// What a run took alone is its total without what was counted before it. That is nothing for a new
-/// claude session, and for a version that counts each process alone; else the first result tells it
+/// session, and for a version that counts each process alone; else the first result tells it
 /// (`$8` to `$12`), and the next ones of the same process go by that.
 pub(crate) fn run_counted() -> String {
     let columns = [
@@ -182,8 +192,9 @@ pub(crate) const EXEC_COMPLETED: &str = "WITH unfinished AS (
      INSERT INTO execs (project, session, stream, log_created_at, created_at,
         complete_seq, completed_at, outcome, exit_code, ok, signal, reason, duration_ms,
         stdout_bytes, stderr_bytes, stdout_sha256, stderr_sha256, claude_session_id,
-        conversation_id)
-     VALUES ($1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+        conversation_id, codex_session_id)
+     VALUES ($1, $2, $3, $4, $5, $6, $5, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+        $19)
      ON CONFLICT (project, session, stream) DO UPDATE SET
         complete_seq = excluded.complete_seq, completed_at = excluded.completed_at,
         outcome = excluded.outcome, exit_code = excluded.exit_code, ok = excluded.ok,
@@ -191,7 +202,7 @@ pub(crate) const EXEC_COMPLETED: &str = "WITH unfinished AS (
         stdout_bytes = excluded.stdout_bytes, stderr_bytes = excluded.stderr_bytes,
         stdout_sha256 = excluded.stdout_sha256, stderr_sha256 = excluded.stderr_sha256,
         claude_session_id = excluded.claude_session_id,
-        conversation_id = excluded.conversation_id";
+        conversation_id = excluded.conversation_id, codex_session_id = excluded.codex_session_id";
 
 /// Of two execs the one with the later command says how the conversation goes on, whichever ended
 /// first.
@@ -210,6 +221,28 @@ pub(crate) const CONVERSATION_HELD: &str =
                  >= (held.log_created_at, held.command_seq)
             THEN excluded.command_seq ELSE held.command_seq END,
         log_created_at = greatest(excluded.log_created_at, held.log_created_at),
+        created_at = least(excluded.created_at, held.created_at),
+        updated_at = greatest(excluded.updated_at, held.updated_at)";
+
+/// As [`CONVERSATION_HELD`], for codex. Where claude took no part, its session is one of zeros, which
+/// every exec of claude's replaces.
+pub(crate) const CODEX_CONVERSATION_HELD: &str =
+    "INSERT INTO conversations AS held (project, id, session, title, claude_session_id,
+        log_created_at, command_seq, codex_session_id, codex_log_created_at, codex_command_seq,
+        created_at, updated_at)
+     SELECT project, $4, session, $5, '00000000-0000-0000-0000-000000000000', log_created_at, 0,
+        $6, log_created_at, coalesce(command_seq, 0), created_at, $7
+     FROM execs WHERE project = $1 AND session = $2 AND stream = $3
+     ON CONFLICT (project, id) DO UPDATE SET
+        codex_session_id = CASE
+            WHEN (excluded.codex_log_created_at, excluded.codex_command_seq)
+                 < (held.codex_log_created_at, held.codex_command_seq)
+            THEN held.codex_session_id ELSE excluded.codex_session_id END,
+        codex_command_seq = CASE
+            WHEN (excluded.codex_log_created_at, excluded.codex_command_seq)
+                 < (held.codex_log_created_at, held.codex_command_seq)
+            THEN held.codex_command_seq ELSE excluded.codex_command_seq END,
+        codex_log_created_at = greatest(excluded.codex_log_created_at, held.codex_log_created_at),
         created_at = least(excluded.created_at, held.created_at),
         updated_at = greatest(excluded.updated_at, held.updated_at)";
 
@@ -253,7 +286,8 @@ pub(crate) fn sessions(status: Option<SessionStatus>) -> String {
         Some(SessionStatus::Ended) => "AND ended_at IS NOT NULL",
     };
     format!(
-        "SELECT id, pod, namespace, container, claude_session_id, created_at, ended_at
+        "SELECT id, pod, namespace, container, claude_session_id, codex_session_id, created_at,
+            ended_at
          FROM sessions WHERE project = $1 AND (created_at, id) < ($2, $3) AND created_at >= $4
             {condition}
          ORDER BY created_at DESC, id DESC LIMIT $5"
@@ -263,7 +297,8 @@ pub(crate) fn sessions(status: Option<SessionStatus>) -> String {
 const EXEC_COLUMNS: &str =
     "session, stream, kind, attempts, created_at, started_at, completed_at, outcome,
         exit_code, ok, signal, reason, duration_ms, stdout_bytes, stderr_bytes, stdout_sha256,
-        stderr_sha256, claude_session_id, conversation_id, cli_version,
+        stderr_sha256, claude_session_id, conversation_id, codex_session_id, cli_version,
+        usage IS NOT NULL AS has_usage,
         total_cost_usd::float8 AS total_cost_usd, cost_usd::float8 AS cost_usd, input_tokens,
         output_tokens, cache_read_tokens, cache_write_tokens";
 
@@ -303,7 +338,7 @@ pub(crate) fn exec() -> String {
     )
 }
 
-/// Sums over runs of claude that have ended, of execs that were asked for from `$2` on and before
+/// Sums over runs of agents that have ended, of execs that were asked for from `$2` on and before
 /// `$3`; `$4` is their session, if they are of one.
 pub(crate) fn usage(of_one_session: bool) -> String {
     let condition = if of_one_session {
@@ -319,7 +354,7 @@ pub(crate) fn usage(of_one_session: bool) -> String {
             coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
             coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens
          FROM execs WHERE project = $1 AND created_at >= $2 AND created_at < $3 {condition}
-            AND kind = 'claude' AND outcome IS NOT NULL AND outcome <> 'rejected'"
+            AND kind IN ('claude', 'codex') AND outcome IS NOT NULL AND outcome <> 'rejected'"
     )
 }
 
@@ -328,7 +363,7 @@ pub(crate) fn usage(of_one_session: bool) -> String {
 pub(crate) fn conversations(only_one: bool) -> String {
     let condition = if only_one { "AND id = $6" } else { "" };
     format!(
-        "SELECT id, session, title, claude_session_id, created_at, updated_at
+        "SELECT id, session, title, claude_session_id, codex_session_id, created_at, updated_at
          FROM conversations WHERE project = $1 AND (created_at, id) < ($2, $3)
             AND created_at >= $4 {condition}
          ORDER BY created_at DESC, id DESC LIMIT $5"
@@ -336,7 +371,7 @@ pub(crate) fn conversations(only_one: bool) -> String {
 }
 
 pub(crate) const CONVERSATION: &str =
-    "SELECT id, session, title, claude_session_id, created_at, updated_at
+    "SELECT id, session, title, claude_session_id, codex_session_id, created_at, updated_at
      FROM conversations WHERE project = $1 AND id = $2";
 
 /// A turn is its prompt, what its tools said, its answer. `$6` is the place among the tools.

@@ -4,6 +4,7 @@
 
 use deadpool_postgres::Transaction;
 use futures::future::try_join_all;
+use rdev_contract::agent::Agent;
 use rdev_contract::id::ExecId;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,8 +12,8 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::change::{
-    Change, ClaudeResult, Commanded, Completed, ConversationHeld, Poisoned, RunCounted,
-    SessionCreated, Started, TokenCounts, ToolAdded,
+    AgentAnswered, AgentResult, Change, Commanded, Completed, ConversationHeld, Poisoned,
+    RunCounted, SessionCreated, SessionLinked, Started, TokenCounts, ToolAdded,
 };
 use crate::failure::WriteError;
 use crate::pool::Database;
@@ -38,7 +39,7 @@ pub struct WriterConnection {
     client: deadpool_postgres::Client,
 }
 
-/// A part of a claude line.
+/// A part of an agent's line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FragmentPart {
     /// 0, 1, 2 …
@@ -50,18 +51,21 @@ pub struct FragmentPart {
 struct Statements {
     session_created: Statement,
     session_linked: Statement,
+    session_codex_linked: Statement,
     session_ended: Statement,
     commanded: Statement,
     started: Statement,
     resumed: Statement,
-    claude_begun: Statement,
-    claude_result: Statement,
+    agent_begun: Statement,
+    answered: Statement,
+    agent_result: Statement,
     run_counted: Statement,
     tool_added: Statement,
     tools_held: Statement,
     fragment_added: Statement,
     completed: Statement,
     conversation_held: Statement,
+    codex_conversation_held: Statement,
     user_message: Statement,
     assistant_message: Statement,
     poisoned: Statement,
@@ -73,18 +77,25 @@ impl Statements {
         Ok(Self {
             session_created: transaction.prepare_cached(sql::SESSION_CREATED).await?,
             session_linked: transaction.prepare_cached(sql::SESSION_LINKED).await?,
+            session_codex_linked: transaction
+                .prepare_cached(sql::SESSION_CODEX_LINKED)
+                .await?,
             session_ended: transaction.prepare_cached(sql::SESSION_ENDED).await?,
             commanded: transaction.prepare_cached(sql::EXEC_COMMANDED).await?,
             started: transaction.prepare_cached(sql::EXEC_STARTED).await?,
             resumed: transaction.prepare_cached(sql::EXEC_RESUMED).await?,
-            claude_begun: transaction.prepare_cached(sql::CLAUDE_BEGUN).await?,
-            claude_result: transaction.prepare_cached(sql::EXEC_RESULT).await?,
+            agent_begun: transaction.prepare_cached(sql::AGENT_BEGUN).await?,
+            answered: transaction.prepare_cached(sql::EXEC_ANSWERED).await?,
+            agent_result: transaction.prepare_cached(sql::EXEC_RESULT).await?,
             run_counted: transaction.prepare_cached(&sql::run_counted()).await?,
             tool_added: transaction.prepare_cached(sql::TOOL_ADDED).await?,
             tools_held: transaction.prepare_cached(sql::TOOLS_HELD).await?,
             fragment_added: transaction.prepare_cached(sql::FRAGMENT_ADDED).await?,
             completed: transaction.prepare_cached(sql::EXEC_COMPLETED).await?,
             conversation_held: transaction.prepare_cached(sql::CONVERSATION_HELD).await?,
+            codex_conversation_held: transaction
+                .prepare_cached(sql::CODEX_CONVERSATION_HELD)
+                .await?,
             user_message: transaction.prepare_cached(sql::USER_MESSAGE).await?,
             assistant_message: transaction.prepare_cached(sql::ASSISTANT_MESSAGE).await?,
             poisoned: transaction.prepare_cached(sql::POISONED).await?,
@@ -160,7 +171,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Takes all parts of the claude line that an exec has under way, in order.
+    /// Takes all parts of the agent's line that an exec has under way, in order.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -202,14 +213,7 @@ impl Writer<'_> {
         let statements = &self.statements;
         match change {
             Change::SessionCreated(created) => self.session_created(created).await,
-            Change::SessionLinked(linked) => {
-                let (project, session) = (linked.project.as_str(), linked.session.uuid());
-                let (claude, stream) = (linked.claude_session.uuid(), linked.stream.as_str());
-                let sequence = signed(linked.command_seq.0);
-                let parameters: &Parameters<'_> =
-                    &[&project, &session, &claude, &stream, &sequence];
-                self.execute(&statements.session_linked, parameters).await
-            }
+            Change::SessionLinked(linked) => self.session_linked(linked).await,
             Change::SessionEnded(ended) => {
                 let (project, session) = (ended.project.as_str(), ended.session.uuid());
                 let parameters: &Parameters<'_> =
@@ -225,13 +229,14 @@ impl Writer<'_> {
                 self.execute_of(&statements.resumed, &resumed.exec, rest)
                     .await
             }
-            Change::ClaudeBegun(begun) => {
+            Change::AgentBegun(begun) => {
                 let (log, version) = (begun.log.timestamp(), storable::text(&begun.version));
                 let rest: &Parameters<'_> = &[&log, &begun.at, &version, &begun.counts_alone];
-                self.execute_of(&statements.claude_begun, &begun.exec, rest)
+                self.execute_of(&statements.agent_begun, &begun.exec, rest)
                     .await
             }
-            Change::ClaudeResult(result) => self.claude_result(result).await,
+            Change::AgentAnswered(answered) => self.answered(answered).await,
+            Change::AgentResult(result) => self.agent_result(result).await,
             Change::RunCounted(counted) => self.run_counted(counted).await,
             Change::ToolAdded(added) => self.tool_added(added).await,
             Change::ToolsHeld(held) => {
@@ -292,6 +297,25 @@ impl Writer<'_> {
             .await
     }
 
+    async fn session_linked(&self, linked: &SessionLinked) -> Result<(), tokio_postgres::Error> {
+        let (project, session) = (linked.project.as_str(), linked.session.uuid());
+        let (linked_to, stream) = (linked.agent_session.uuid(), linked.stream.as_str());
+        let sequence = signed(linked.command_seq.0);
+        let statements = &self.statements;
+        match linked.agent {
+            Agent::Claude => {
+                let parameters: &Parameters<'_> =
+                    &[&project, &session, &linked_to, &stream, &sequence];
+                self.execute(&statements.session_linked, parameters).await
+            }
+            Agent::Codex => {
+                let parameters: &Parameters<'_> = &[&project, &session, &linked_to, &sequence];
+                self.execute(&statements.session_codex_linked, parameters)
+                    .await
+            }
+        }
+    }
+
     async fn commanded(&self, commanded: &Commanded) -> Result<(), tokio_postgres::Error> {
         let rest: &Parameters<'_> = &[
             &commanded.log.timestamp(),
@@ -323,18 +347,27 @@ impl Writer<'_> {
             .await
     }
 
-    async fn claude_result(&self, result: &ClaudeResult) -> Result<(), tokio_postgres::Error> {
+    async fn answered(&self, answered: &AgentAnswered) -> Result<(), tokio_postgres::Error> {
+        let rest: &Parameters<'_> = &[
+            &answered.log.timestamp(),
+            &answered.at,
+            &storable::optional(answered.text.as_deref()),
+        ];
+        self.execute_of(&self.statements.answered, &answered.exec, rest)
+            .await
+    }
+
+    async fn agent_result(&self, result: &AgentResult) -> Result<(), tokio_postgres::Error> {
         let rest: &Parameters<'_> = &[
             &result.log.timestamp(),
             &result.at,
-            &storable::optional(result.text.as_deref()),
             &storable::text(&result.subtype),
             &result.is_error,
             &result.total_cost_usd,
             &result.usage.as_ref().map(storable::json),
             &result.model_usage.as_ref().map(storable::json),
         ];
-        self.execute_of(&self.statements.claude_result, &result.exec, rest)
+        self.execute_of(&self.statements.agent_result, &result.exec, rest)
             .await
     }
 
@@ -394,6 +427,7 @@ impl Writer<'_> {
             &storable::optional(complete.stderr_sha256.as_deref()),
             &present(&complete.claude_session_id),
             &present(&complete.conversation_id),
+            &present(&complete.codex_session_id),
         ];
         self.execute_of(&self.statements.completed, &completed.exec, rest)
             .await
@@ -406,11 +440,14 @@ impl Writer<'_> {
         let rest: &Parameters<'_> = &[
             &held.conversation.uuid(),
             &held.title,
-            &held.claude_session.uuid(),
+            &held.agent_session.uuid(),
             &held.at,
         ];
-        self.execute_of(&self.statements.conversation_held, &held.exec, rest)
-            .await
+        let statement = match held.agent {
+            Agent::Claude => &self.statements.conversation_held,
+            Agent::Codex => &self.statements.codex_conversation_held,
+        };
+        self.execute_of(statement, &held.exec, rest).await
     }
 
     async fn poisoned(&self, poisoned: &Poisoned) -> Result<(), tokio_postgres::Error> {

@@ -19,8 +19,27 @@ mod embedded {
     refinery::embed_migrations!("../../migrations");
 }
 
+/// Statements of an era, and what a build sends in the life of an exec: the statement, its values.
+type Life = (&'static str, &'static [(&'static str, &'static str)]);
+
+const V1: Life = (include_str!("eras/v1.sql"), &V1_LIFE);
+const V3: Life = (include_str!("eras/v3.sql"), &V3_LIFE);
 /// What builds of each version send, by the version they know.
-const ERAS: [(i32, &str); 1] = [(1, include_str!("eras/v1.sql"))];
+const ERAS: [(i32, &[Life]); 2] = [(1, &[V1]), (3, &[V1, V3])];
+
+/// What a build of V3 writes and reads otherwise than later ones.
+const V3_LIFE: [(&str, &str); 3] = [
+    (
+        "CLAUDE_BEGUN",
+        "'demo', '00000000-0000-0000-0000-000000000001', 'a', '2026-01-01Z', '2026-11-22Z', \
+         '2.1.330', false",
+    ),
+    (
+        "EXECS_OF_PROJECT",
+        "'demo', '2027-01-01Z', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '', '2026-01-01Z', 9",
+    ),
+    ("USAGE", "'demo', '2026-01-01Z', '2027-01-01Z'"),
+];
 
 /// What a build of V1 writes in the life of an exec, and then reads: the statement, its values.
 const V1_LIFE: [(&str, &str); 22] = [
@@ -161,7 +180,7 @@ fn statements(era: &'static str) -> Vec<(&'static str, &'static str)> {
 }
 
 /// Sends each as that build would; its types, and the answers as text, row by row.
-async fn live(client: &Client, era: &'static str, life: &[(&str, &str)]) -> Vec<String> {
+async fn live(client: &Client, (era, life): Life) -> Vec<String> {
     let mut answers = Vec::new();
     for (name, text) in statements(era) {
         // A build reads and writes the types that it knows.
@@ -190,28 +209,28 @@ async fn live(client: &Client, era: &'static str, life: &[(&str, &str)]) -> Vec<
 
 #[test]
 fn every_statement_of_the_era_is_tried() {
-    let mut all: Vec<_> = statements(ERAS[0].1)
-        .iter()
-        .map(|(name, _)| *name)
-        .collect();
-    let not_of_a_life = ["POSITIONS", "POISON_COUNT"];
-    all.retain(|name| !not_of_a_life.contains(name));
-    let mut tried: Vec<_> = V1_LIFE.iter().map(|(name, _)| *name).collect();
-    all.sort_unstable();
-    tried.sort_unstable();
-    assert_eq!(tried, all);
+    for (era, life) in [V1, V3] {
+        let mut all: Vec<_> = statements(era).iter().map(|(name, _)| *name).collect();
+        let not_of_a_life = ["POSITIONS", "POISON_COUNT"];
+        all.retain(|name| !not_of_a_life.contains(name));
+        let mut tried: Vec<_> = life.iter().map(|(name, _)| *name).collect();
+        all.sort_unstable();
+        tried.sort_unstable();
+        assert_eq!(tried, all);
+    }
 }
 
 #[tokio::test]
 async fn an_old_build_lives_on_the_newest_tables_as_on_its_own() {
-    for (version, era) in ERAS {
+    for (version, lives) in ERAS {
         let (own, client) = at_version(version).await;
-        let expected = live(&client, era, &V1_LIFE).await;
-        assert!(expected.len() > 2 * V1_LIFE.len(), "{expected:?}");
+        let (newest, newest_client) = at_version(newest()).await;
+        for life in lives {
+            let expected = live(&client, *life).await;
+            assert!(expected.len() >= 2 * life.1.len(), "{expected:?}");
+            assert_eq!(live(&newest_client, *life).await, expected);
+        }
         own.stop().await;
-
-        let (newest, client) = at_version(newest()).await;
-        assert_eq!(live(&client, era, &V1_LIFE).await, expected);
 
         // And the newest build finds what the old one has written.
         let model = ReadModel::new(&newest.url);
@@ -228,10 +247,9 @@ async fn an_old_build_lives_on_the_newest_tables_as_on_its_own() {
 
 #[tokio::test]
 async fn rows_of_every_earlier_version_are_kept_and_shown() {
-    let (version_one, era) = ERAS[0];
-    for version in version_one..newest() {
+    for version in 1..newest() {
         let (server, client) = at_version(version).await;
-        live(&client, era, &V1_LIFE).await;
+        live(&client, V1).await;
         drop(client);
         let applied = migrate(&server.url).await.unwrap();
         assert_eq!(applied, usize::try_from(newest() - version).unwrap());
@@ -279,7 +297,7 @@ async fn rows_of_every_earlier_version_are_kept_and_shown() {
 fn whoever_adds_a_migration_thinks_of_the_fold() {
     assert_eq!(
         (newest(), FOLD_VERSION),
-        (4, 1),
+        (5, 1),
         "a new migration: does the same log make other rows now? Then raise FOLD_VERSION; and say \
          here what both are"
     );

@@ -1,4 +1,5 @@
-//! How fast the projector brings facts into the tables, beside only reading them from the log.
+//! How fast the projector brings facts into the tables, beside only reading them from the log; and
+//! how fast `rdev audit` then compares the two, folds the tables anew, and verifies the messages.
 //!
 //! The log is filled first: execs with a command, a claim and an end each, every tenth of them a
 //! run of claude that uses tools. Then a projector starts, and has all of it before it.
@@ -9,18 +10,19 @@ use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use rdev_bus::append::{Entry, ExecWriter};
-use rdev_bus::submit::Submitted;
 use rdev_bus::{Bus, LogStream};
-use rdev_contract::envelope::{Body, Chain, Recorded};
+use rdev_contract::agent::Agent;
+use rdev_contract::envelope::{Body, Message, Recorded};
 use rdev_contract::event::{
-    ClaudeLine, Command, CommandSpec, Complete, Event, EventBatch, Kind, Outcome as End,
+    AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Kind, Outcome as End,
     PodIdentity, Requester, Started, Work,
 };
 use rdev_contract::id::ClaimId;
-use rdev_contract::position::{EventNo, StreamSeq};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::Filter;
 use rdev_readmodel::ReadModel;
 use rdev_tests::Outcome;
+use rdev_tests::transcript::sha256;
 use rdev_tests::world::World;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -47,6 +49,7 @@ pub(crate) struct Settings {
 pub(crate) async fn run(settings: &Settings) -> Outcome<Report> {
     let mut world = World::bare(crate::options(crate::LAZY_SYNC)?).await?;
     let bus = world.bus().await?;
+    bus.ensure_topology().await?;
     let written = stream::iter(0..settings.execs)
         .map(|index| exec(&bus, index % CLAUDE_EVERY == 0))
         .buffer_unordered(WRITERS)
@@ -72,6 +75,24 @@ pub(crate) async fn run(settings: &Settings) -> Outcome<Report> {
             rate(floor)
         ),
     );
+    for (what, arguments) in [
+        ("rdev audit, tables", vec![]),
+        ("rdev audit --rebuild", vec!["--rebuild"]),
+        ("rdev audit --execs", vec!["--execs"]),
+    ] {
+        let began = Instant::now();
+        let done = world.audit(&arguments, &[]).await?;
+        let took = began.elapsed();
+        if done.code != Some(0) {
+            let first = done.differences().first();
+            return Err(format!("{what}: {:?}, {first:?}, {}", done.code, done.said).into());
+        }
+        report.row(
+            what,
+            format!("{:.0} messages/s", rate(took)),
+            format!("{:.1} s from start to report", took.as_secs_f64()),
+        );
+    }
     Ok(report)
 }
 
@@ -126,56 +147,56 @@ async fn exec(bus: &Bus, is_claude: bool) -> Outcome<usize> {
         }
     };
     let at = Timestamp::now();
-    let Submitted::Created(sequence) = bus.submit(&exec, &command(work, at), at).await? else {
-        return Err("an exec was there already".into());
-    };
+    bus.submit(&exec, &command(work, at), at).await?;
+    let tail = bus.tail(&exec).await?.ok_or("no command")?;
     let tail = Recorded {
-        sequence,
-        value: Chain::default(),
+        sequence: tail.sequence,
+        value: Message::decode(&tail.value.payload)?.chain,
     };
     let claim = ClaimId::new(Uuid::new_v4());
     let mut writer = ExecWriter::new(bus.clone(), exec.clone(), Some(claim), 1, tail);
     let started = serde_json::to_string(&started(claim))?;
     let started = RawValue::from_string(started)?;
     append(&mut writer, Kind::Started, None, Body::Data(&started)).await?;
-    let (mut facts, mut number) = (3, 1);
+    let (mut facts, mut number) = (3, EventNo::FIRST);
+    let printed = if is_claude { RECORDING } else { "" };
+    let to = Offsets {
+        stdout: printed.len() as u64,
+        stderr: 0,
+    };
     if is_claude {
         let mut events = EventBatch::default();
         for line in RECORDING.lines() {
-            let line = ClaudeLine::parse(line.as_bytes(), false).ok_or("no line of claude's")?;
-            events.push(&Event::Claude(line))?;
+            let line = AgentLine::parse(line.as_bytes(), false).ok_or("no line of claude's")?;
+            events.push(&Event::Agent(Agent::Claude, line))?;
         }
-        number += events.count();
+        let place = Some((number, to));
+        number = number.plus(events.count());
         facts += 1;
-        append(&mut writer, Kind::Claude, Some(1), Body::Events(&events)).await?;
+        append(&mut writer, Kind::Claude, place, Body::Events(&events)).await?;
     }
-    let mut complete = complete();
+    let mut complete = complete(printed);
     if is_claude {
         complete.claude_session_id = Uuid::new_v4().to_string();
         complete.conversation_id = exec.session.conversation().to_string();
     }
     let mut events = EventBatch::default();
     events.push(&Event::Complete(&complete))?;
-    append(
-        &mut writer,
-        Kind::Complete,
-        Some(number),
-        Body::Events(&events),
-    )
-    .await?;
+    let place = Some((number, to));
+    append(&mut writer, Kind::Complete, place, Body::Events(&events)).await?;
     Ok(facts)
 }
 
 async fn append(
     writer: &mut ExecWriter,
     kind: Kind,
-    first: Option<u64>,
+    place: Option<(EventNo, Offsets)>,
     body: Body<'_>,
 ) -> Outcome<()> {
     let entry = Entry {
         kind,
-        first: first.map(EventNo),
-        to: None,
+        first: place.map(|(first, _)| first),
+        to: place.map(|(_, to)| to),
         body,
     };
     writer.append(entry, Timestamp::now()).await?;
@@ -214,18 +235,14 @@ fn started(claim: ClaimId) -> Started {
     }
 }
 
-fn complete() -> Complete {
+fn complete(printed: &str) -> Complete {
     Complete {
         exit_code: 0,
         ok: true,
-        stdout_bytes: Some(6),
+        stdout_bytes: Some(printed.len() as u64),
         stderr_bytes: Some(0),
-        stdout_sha256: Some(
-            "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03".into(),
-        ),
-        stderr_sha256: Some(
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
-        ),
+        stdout_sha256: Some(sha256(printed.as_bytes())),
+        stderr_sha256: Some(sha256(b"")),
         ..Complete::without_process(End::Exited, "")
     }
 }

@@ -16,7 +16,7 @@ BEGIN, END, PARTIAL_END = '{"event":', "}", ',"partial":true}'
 
 
 def events(payload: bytes):
-    """Each event of a message, with its own text: claude's lines are exact only as text."""
+    """Each event of a message, with its own text: agents' lines are exact only as text."""
     text = payload.decode()
     at = text.find(',"events":[') + len(',"events":[')
     while text[at - 1] != "]":
@@ -25,8 +25,8 @@ def events(payload: bytes):
         at = end + 1
 
 
-def claude_line(data: str) -> bytes:
-    """The line in the data of a `claude_event`."""
+def agent_line(data: str) -> bytes:
+    """The line in the data of a `claude_event` or `codex_event`."""
     if data.endswith(PARTIAL_END):
         return data[len(BEGIN) : -len(PARTIAL_END)].encode()
     return data[len(BEGIN) : -len(END)].encode() + b"\n"
@@ -63,10 +63,10 @@ async def main(url: str, project: str, session: str, stream: str, wanted: str) -
                 fragments = part["text"] if part["index"] == 0 else fragments + part["text"]
                 if not part["last"]:
                     continue
-                source, joined = "stdout", claude_line(fragments)
-            elif event["type"] == "claude_event":
-                data = text[len('{"type":"claude_event","data":') : -len("}")]
-                source, joined = "stdout", claude_line(data)
+                source, joined = "stdout", agent_line(fragments)
+            elif event["type"] in ("claude_event", "codex_event"):
+                begin = f'{{"type":"{event["type"]}","data":'
+                source, joined = "stdout", agent_line(text[len(begin) : -len("}")])
             elif event["type"] in ("output", "error"):
                 source, joined = event["data"].get("stream", "stderr"), piece(event["data"])
             else:

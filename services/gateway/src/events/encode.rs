@@ -20,7 +20,7 @@ use super::frame::{FRAME_OVERHEAD_BYTES, Format, FrameWriter, Id};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Style {
     pub(super) format: Format,
-    /// claude's standard error is `output`: in a browser `error` is also a network error.
+    /// An agent's standard error is `output`: in a browser `error` is also a network error.
     pub(super) stderr_as_output: bool,
     /// Each event says which exec it is of.
     pub(super) with_stream: bool,
@@ -82,7 +82,7 @@ enum Written {
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
     style: Style,
-    /// Lines of claude's of which only the first parts have come, by exec.
+    /// Lines of agents of which only the first parts have come, by exec.
     joiners: HashMap<StreamId, FragmentJoiner>,
 }
 

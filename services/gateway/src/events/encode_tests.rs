@@ -1,6 +1,7 @@
 //! What becomes of messages that were really encoded for the log, and what a reader is shown.
 
-use rdev_contract::event::{ClaudeLine, Complete, Event, Kind, Outcome, OutputStream, Text};
+use rdev_contract::agent::Agent;
+use rdev_contract::event::{AgentLine, Complete, Event, Kind, Outcome, OutputStream, Text};
 
 use super::super::sample::{
     STYLE, exec, fragment as part, frames, message, read, reader_behind, recorded, tag,
@@ -83,8 +84,14 @@ fn a_message_that_cannot_be_read_is_told() {
 #[test]
 fn claude_lines_keep_their_bytes() {
     let text = r#" {"type":"x", "a":1.50,"a":"\u0000"} "#;
-    let line = ClaudeLine::parse(text.as_bytes(), false).unwrap();
-    let frames = shown(0, &[(1, message(Kind::Claude, 1, &[Event::Claude(line)]))]);
+    let line = AgentLine::parse(text.as_bytes(), false).unwrap();
+    let frames = shown(
+        0,
+        &[(
+            1,
+            message(Kind::Claude, 1, &[Event::Agent(Agent::Claude, line)]),
+        )],
+    );
     let expected = format!("id: 1-1-TAG\nevent: claude_event\ndata: {{\"event\":{text}}}");
     assert_eq!(frames, [expected]);
 }

@@ -1,4 +1,4 @@
-//! A line of claude's that is too long for one message, where somebody begins to read in its
+//! A line of an agent's that is too long for one message, where somebody begins to read in its
 //! middle: the parts before are fetched first, so that its event is there with its last part.
 //!
 //! Invariant: whoever encodes messages has the beginning of every line in them, unless it is gone.
@@ -38,11 +38,11 @@ pub(super) async fn complete(
     messages: Vec<Recorded<Stored>>,
     open: &[StreamId],
 ) -> Result<Vec<Recorded<Stored>>, ReadError> {
-    // Behind its first message of claude's output, a page has whatever an exec goes on with.
+    // Behind its first message of an agent's output, a page has whatever an exec goes on with.
     let mut known: HashSet<StreamId> = open.iter().cloned().collect();
     let mut completed = Vec::with_capacity(messages.len());
     for message in messages {
-        if let Some(exec) = exec_of_claude(&message.value)
+        if let Some(exec) = exec_of_agent(&message.value)
             && known.insert(exec.stream)
             && let Some(before) = continues_from(&message)
         {
@@ -53,10 +53,11 @@ pub(super) async fn complete(
     Ok(completed)
 }
 
-/// Only claude's output has lines of several messages.
-fn exec_of_claude(stored: &Stored) -> Option<ExecId> {
+/// Only the output of agents has lines of several messages.
+fn exec_of_agent(stored: &Stored) -> Option<ExecId> {
     let (exec, kind) = parse_exec(&stored.subject).ok()?;
-    (kind == Kind::Claude.token()).then_some(exec)
+    let kind: Kind = kind.parse().ok()?;
+    kind.agent().map(|_| exec)
 }
 
 /// The message before this one, if this one begins in the middle of a line.

@@ -229,7 +229,9 @@ fn tail(stored: &Recorded<Stored>) -> Tail {
             let resumed: Resumed = message.fact().ok()?;
             Some(EventNo(resumed.from.next.0.saturating_sub(1)))
         }
-        Kind::Output | Kind::Claude | Kind::Complete => span_of(message).map(|span| span.last),
+        Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete => {
+            span_of(message).map(|span| span.last)
+        }
     });
     Tail {
         sequence: *sequence,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rdev_bus::{Pace, Stored};
+use rdev_contract::agent::Agent;
 use rdev_contract::cursor::Cursor;
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, Recorded, encode};
 use rdev_contract::event::{Event, EventBatch, Fragment, Kind};
@@ -89,11 +90,14 @@ pub(super) fn recorded(sequence: u64, payload: &[u8]) -> Recorded<Stored> {
 }
 
 pub(super) fn fragment(index: u32, last: bool, text: &str) -> Event<'_> {
-    Event::ClaudeFragment(Fragment {
-        index,
-        last,
-        text: text.into(),
-    })
+    Event::AgentFragment(
+        Agent::Claude,
+        Fragment {
+            index,
+            last,
+            text: text.into(),
+        },
+    )
 }
 
 /// A reader that has seen the exec's events up to this number.

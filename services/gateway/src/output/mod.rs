@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream;
-use rdev_contract::event::{Complete, OutputStream, Work};
+use rdev_contract::event::{Complete, OutputStream};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::Offsets;
 use rdev_domain::exec::ExecState;
@@ -36,7 +36,7 @@ use crate::problem::ApiError;
 use crate::request::{InExec, Options};
 use crate::state::Gateway;
 
-/// What is read twice for the sake of a digest: far more than a run of claude prints, and a fraction
+/// What is read twice for the sake of a digest: far more than a run of an agent prints, and a fraction
 /// of a second's reading.
 const HASHED_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// RFC 9530: of the bytes of this answer.
@@ -141,7 +141,7 @@ pub(crate) async fn get(
     };
     let permit = gateway.streams.clone().try_acquire_owned();
     let permit = permit.map_err(|_| ApiError::TooManyStreams)?;
-    let sha256 = if stream == OutputStream::Stdout && is_claude(&state) {
+    let sha256 = if stream == OutputStream::Stdout && is_of_agent(&state) {
         let is_whole = status == StatusCode::OK && known.sha256.is_some();
         hash_of_log(&gateway, &source, known.total, is_whole).await?
     } else {
@@ -162,11 +162,11 @@ pub(crate) async fn get(
     Ok(response)
 }
 
-const fn is_claude(state: &ExecState) -> bool {
-    matches!(state.command.spec.work, Work::Claude { .. })
+fn is_of_agent(state: &ExecState) -> bool {
+    state.command.spec.work.agent().is_some()
 }
 
-/// A raw CR between the tokens of a claude line is a space in the log, so that its bytes may differ
+/// A raw CR between the tokens of an agent's line is a space in the log, so that its bytes may differ
 /// from those that `complete` has the hash of. A digest must be of what is sent: it is taken
 /// before, of what is neither a part nor too long.
 async fn hash_of_log(

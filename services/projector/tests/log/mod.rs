@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use rdev_bus::Stored;
+use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Body, Chain, Head, PAYLOAD_VERSION, Recorded, encode};
 use rdev_contract::event::{
-    ClaudeLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
+    AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
     PodIdentity, Requester, Resumed, ResumedFrom, Started, Work,
 };
-use rdev_contract::id::{ClaimId, ClaudeSessionId, ExecId, ProjectId, SessionId};
+use rdev_contract::id::{AgentSessionId, ClaimId, ExecId, ProjectId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
-use rdev_contract::session::{Created, Ended, Linked, SessionFact, SessionMessage};
+use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionFact, SessionMessage};
 use rdev_contract::subject::Subject;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -38,8 +39,8 @@ pub(crate) fn exec(session_number: u128, stream: &str) -> ExecId {
     }
 }
 
-pub(crate) fn claude_session(number: u128) -> ClaudeSessionId {
-    ClaudeSessionId::new(Uuid::from_u128((0xc1a0_de00 << 96) + number))
+pub(crate) fn claude_session(number: u128) -> AgentSessionId {
+    AgentSessionId::new(Uuid::from_u128((0xc1a0_de00 << 96) + number))
 }
 
 pub(crate) fn requester() -> Requester {
@@ -58,6 +59,14 @@ pub(crate) fn shell(command: &str) -> Work {
 
 pub(crate) fn claude(prompt: &str) -> Work {
     Work::Claude {
+        prompt: prompt.into(),
+        continue_conversation: false,
+        conversation_id: None,
+    }
+}
+
+pub(crate) fn codex(prompt: &str) -> Work {
+    Work::Codex {
         prompt: prompt.into(),
         continue_conversation: false,
         conversation_id: None,
@@ -140,7 +149,8 @@ impl Log {
             .unwrap()
             .payload;
         // All parts of a line are one event.
-        let ends = |event: &&Event<'_>| !matches!(event, Event::ClaudeFragment(part) if !part.last);
+        let ends =
+            |event: &&Event<'_>| !matches!(event, Event::AgentFragment(_, part) if !part.last);
         *self.events.entry(exec.clone()).or_default() += events.iter().filter(ends).count() as u64;
         self.push(Subject::exec(exec, kind).as_str(), payload);
     }
@@ -163,7 +173,7 @@ impl Log {
         self.started_resuming(exec, Some(claude_session(9)));
     }
 
-    pub(crate) fn started_resuming(&mut self, exec: &ExecId, resume_id: Option<ClaudeSessionId>) {
+    pub(crate) fn started_resuming(&mut self, exec: &ExecId, resume_id: Option<AgentSessionId>) {
         let started = Started {
             claim: ClaimId::new(Uuid::from_u128(1)),
             attempt: 1,
@@ -201,11 +211,15 @@ impl Log {
     }
 
     pub(crate) fn claude_lines(&mut self, exec: &ExecId, lines: &[&str]) {
+        self.agent_lines(Agent::Claude, exec, lines);
+    }
+
+    pub(crate) fn agent_lines(&mut self, agent: Agent, exec: &ExecId, lines: &[&str]) {
         let events: Vec<_> = lines
             .iter()
-            .map(|line| Event::Claude(ClaudeLine::parse(line.as_bytes(), false).unwrap()))
+            .map(|line| Event::Agent(agent, AgentLine::parse(line.as_bytes(), false).unwrap()))
             .collect();
-        self.events(exec, Kind::Claude, &events);
+        self.events(exec, Kind::of(agent), &events);
     }
 
     /// The line in parts, one a message.
@@ -229,12 +243,16 @@ impl Log {
                 last: index + 1 == parts.len(),
                 text: Cow::Borrowed(&parts[index]),
             };
-            self.events(exec, Kind::Claude, &[Event::ClaudeFragment(fragment)]);
+            self.events(
+                exec,
+                Kind::Claude,
+                &[Event::AgentFragment(Agent::Claude, fragment)],
+            );
         }
     }
 
     fn parts(&self, line: &str, part_letters: usize) -> Vec<String> {
-        let data = ClaudeLine::parse(line.as_bytes(), false).unwrap().data();
+        let data = AgentLine::parse(line.as_bytes(), false).unwrap().data();
         let letters: Vec<char> = data.chars().collect();
         letters
             .chunks(part_letters)
@@ -275,6 +293,7 @@ pub(crate) fn exited(exit_code: i32) -> Complete {
         exit_code,
         duration_ms: 12,
         claude_session_id: String::new(),
+        codex_session_id: String::new(),
         conversation_id: String::new(),
         ok: exit_code == 0,
         outcome: Outcome::Exited,
@@ -288,9 +307,18 @@ pub(crate) fn exited(exit_code: i32) -> Complete {
 }
 
 /// The end of a claude exec that yielded this session.
-pub(crate) fn yielded(session: SessionId, claude: ClaudeSessionId) -> Complete {
+pub(crate) fn yielded(session: SessionId, claude: AgentSessionId) -> Complete {
     Complete {
         claude_session_id: claude.to_string(),
+        conversation_id: session.conversation().to_string(),
+        ..exited(0)
+    }
+}
+
+/// The end of an exec of codex that yielded this session.
+pub(crate) fn yielded_of_codex(session: SessionId, codex: AgentSessionId) -> Complete {
+    Complete {
+        codex_session_id: codex.to_string(),
         conversation_id: session.conversation().to_string(),
         ..exited(0)
     }
@@ -307,7 +335,7 @@ pub(crate) fn created() -> SessionFact {
 
 pub(crate) fn linked(
     session: SessionId,
-    claude: ClaudeSessionId,
+    claude: AgentSessionId,
     stream: &str,
     command: u64,
 ) -> SessionFact {
@@ -315,6 +343,15 @@ pub(crate) fn linked(
         claude_session_id: claude,
         conversation_id: session.conversation(),
         stream: stream.parse().unwrap(),
+        command_seq: StreamSeq(command),
+    })
+}
+
+pub(crate) fn codex_linked(session: SessionId, codex: AgentSessionId, command: u64) -> SessionFact {
+    SessionFact::CodexLinked(CodexLinked {
+        codex_session_id: codex,
+        conversation_id: session.conversation(),
+        stream: "codex".parse().unwrap(),
         command_seq: StreamSeq(command),
     })
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use rdev_bus::{LogStream, Stored};
+use rdev_contract::agent::Agent;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::position::StreamSeq;
@@ -10,7 +11,8 @@ use rdev_projector::store::{LogState, Store};
 
 use crate::database::TestDatabase;
 use crate::log::{
-    self, Log, claude, claude_session, exec, exited, result_line, session, shell, yielded,
+    self, Log, claude, claude_session, codex, exec, exited, result_line, session, shell, yielded,
+    yielded_of_codex,
 };
 
 /// With NUL wherever it can be.
@@ -89,6 +91,10 @@ pub(crate) fn eventful() -> (Log, Log) {
     sessions.push(&format!("rdev.session.demo.{}.created", session(3)), "{}");
     sessions.session_fact(session(2), log::ended());
     sessions.session_fact(session(2), log::ended());
+    sessions.session_fact(
+        session(2),
+        log::codex_linked(session(2), claude_session(3), 7),
+    );
 
     let mut execs = Log::new();
     let [first, second] = [exec(1, "a"), exec(1, "b")];
@@ -133,7 +139,22 @@ pub(crate) fn eventful() -> (Log, Log) {
         &lost,
         &Complete::without_process(Outcome::Lost, "the pod is gone"),
     );
+    thoughtful(&mut execs);
     execs.command(&exec(2, "waiting"), shell("sleep 9"));
     execs.claude_some_parts(&exec(1, "broken"), &long, 400, 1..2);
     (execs, sessions)
+}
+
+/// A run of codex.
+fn thoughtful(execs: &mut Log) {
+    let thought = exec(2, "codex");
+    execs.command(&thought, codex("think \0"));
+    execs.started(&thought);
+    for line in include_str!("../../../../tests/fixtures/codex/made_by_hand.jsonl").lines() {
+        execs.agent_lines(Agent::Codex, &thought, &[line]);
+    }
+    execs.complete(
+        &thought,
+        &yielded_of_codex(thought.session, claude_session(3)),
+    );
 }

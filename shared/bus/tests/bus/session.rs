@@ -3,7 +3,7 @@
 use rdev_bus::session::SessionError;
 use rdev_contract::envelope::PAYLOAD_VERSION;
 use rdev_contract::event::Requester;
-use rdev_contract::id::{ClaudeSessionId, ProjectId, SessionId};
+use rdev_contract::id::{AgentSessionId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::session::{Created, Ended, Linked, SessionFact, SessionMessage};
 use uuid::Uuid;
@@ -36,7 +36,7 @@ fn created(session: SessionId) -> SessionMessage {
 
 fn linked(session: SessionId, command_seq: u64) -> SessionMessage {
     let linked = Linked {
-        claude_session_id: ClaudeSessionId::new(Uuid::new_v4()),
+        claude_session_id: AgentSessionId::new(Uuid::new_v4()),
         conversation_id: session.conversation(),
         stream: "exec".parse().expect("a stream id"),
         command_seq: StreamSeq(command_seq),

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use rdev_contract::agent::Agent;
 use rdev_contract::control::ControlMessage;
 use rdev_contract::envelope::{Chain, Head};
 use rdev_contract::event::{
-    ClaudeLine, Command, Complete, Fragment, Kind, Resumed, Started, Text, event_name,
+    AgentLine, Command, Complete, Fragment, Kind, Resumed, Started, Text, event_name,
 };
 use rdev_contract::id::{ProjectId, SessionId};
-use rdev_contract::session::{Created, Ended, Linked, SessionKind};
+use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionKind};
 use rdev_contract::sse::{Connected, Gap, Heartbeat, Reconnect, frame_name};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -64,7 +65,14 @@ fn exec_message(kind: Kind) -> (String, Value) {
         Kind::Started => ("data", part::<Started>(&mut generator)),
         Kind::Resumed => ("data", part::<Resumed>(&mut generator)),
         Kind::Output => ("events", events(&output_events(&mut generator))),
-        Kind::Claude => ("events", events(&claude_events(&mut generator))),
+        Kind::Claude => (
+            "events",
+            events(&agent_events(&mut generator, Agent::Claude)),
+        ),
+        Kind::Codex => (
+            "events",
+            events(&agent_events(&mut generator, Agent::Codex)),
+        ),
         Kind::Complete => {
             let complete = event::<Complete>(&mut generator, event_name::COMPLETE);
             ("events", events(&[complete]))
@@ -93,6 +101,7 @@ fn session_message(kind: SessionKind) -> (String, Value) {
     let data = match kind {
         SessionKind::Created => part::<Created>(&mut generator),
         SessionKind::Linked => part::<Linked>(&mut generator),
+        SessionKind::CodexLinked => part::<CodexLinked>(&mut generator),
         SessionKind::Ended => part::<Ended>(&mut generator),
     };
     property(&mut schema, "data", data);
@@ -101,7 +110,7 @@ fn session_message(kind: SessionKind) -> (String, Value) {
 }
 
 /// The data of server-sent events.
-fn frames() -> [(String, Value); 9] {
+fn frames() -> [(String, Value); 10] {
     [
         frame::<Connected>(frame_name::CONNECTED),
         frame::<Map<String, Value>>(frame_name::CAUGHT_UP),
@@ -110,7 +119,8 @@ fn frames() -> [(String, Value); 9] {
         frame::<Reconnect>(frame_name::RECONNECT),
         frame::<Text<'_>>(event_name::OUTPUT),
         frame::<Text<'_>>(event_name::ERROR),
-        frame::<ClaudeLine<'_>>(event_name::CLAUDE_EVENT),
+        frame::<AgentLine<'_>>(event_name::CLAUDE_EVENT),
+        frame::<AgentLine<'_>>(event_name::CODEX_EVENT),
         frame::<Complete>(event_name::COMPLETE),
     ]
 }
@@ -127,11 +137,11 @@ fn output_events(generator: &mut SchemaGenerator) -> [Value; 1] {
 }
 
 /// A long line's parts have `fragment` in the place of `data`.
-fn claude_events(generator: &mut SchemaGenerator) -> [Value; 4] {
+fn agent_events(generator: &mut SchemaGenerator, agent: Agent) -> [Value; 4] {
     let fragment = part::<Fragment<'_>>(generator);
     [
-        event::<ClaudeLine<'_>>(generator, event_name::CLAUDE_EVENT),
-        event_with(event_name::CLAUDE_EVENT, "fragment", &fragment),
+        event::<AgentLine<'_>>(generator, agent.event_name()),
+        event_with(agent.event_name(), "fragment", &fragment),
         event::<Text<'_>>(generator, event_name::OUTPUT),
         event::<Text<'_>>(generator, event_name::ERROR),
     ]

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::agent::Agent;
+
 /// The `data` of a `command` message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Command {
@@ -73,7 +75,7 @@ impl CommandSpec {
     }
 }
 
-/// The three types of command.
+/// The types of command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Work {
@@ -98,16 +100,70 @@ pub enum Work {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         conversation_id: Option<String>,
     },
+    /// The Codex CLI in its non-interactive mode; `args` are options of `codex exec`.
+    Codex {
+        /// Given on standard input.
+        prompt: String,
+        /// Resume the session's linked codex session, if it has one.
+        #[serde(default)]
+        continue_conversation: bool,
+        /// Resume this codex session. The session's own conversation id means "continue".
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conversation_id: Option<String>,
+    },
+}
+
+/// What an agent is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentTask<'a> {
+    /// Who.
+    pub agent: Agent,
+    /// What.
+    pub prompt: &'a str,
+    /// Whether the session's linked session of this agent is resumed.
+    pub continue_conversation: bool,
+    /// Which one is.
+    pub conversation_id: Option<&'a str>,
 }
 
 impl Work {
+    /// What an agent is asked, if it is one that works.
+    #[must_use]
+    pub fn agent(&self) -> Option<AgentTask<'_>> {
+        let (agent, prompt, continue_conversation, conversation_id) = match self {
+            Self::Shell { .. } | Self::Git { .. } => return None,
+            Self::Claude {
+                prompt,
+                continue_conversation,
+                conversation_id,
+            } => (
+                Agent::Claude,
+                prompt,
+                continue_conversation,
+                conversation_id,
+            ),
+            Self::Codex {
+                prompt,
+                continue_conversation,
+                conversation_id,
+            } => (Agent::Codex, prompt, continue_conversation, conversation_id),
+        };
+        Some(AgentTask {
+            agent,
+            prompt,
+            continue_conversation: *continue_conversation,
+            conversation_id: conversation_id.as_deref(),
+        })
+    }
+
     /// The `type` as clients write it.
     #[must_use]
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Shell { .. } => "shell",
             Self::Git { .. } => "git",
-            Self::Claude { .. } => "claude",
+            Self::Claude { .. } => Agent::Claude.name(),
+            Self::Codex { .. } => Agent::Codex.name(),
         }
     }
 }

@@ -13,9 +13,12 @@ pub struct Complete {
     pub duration_ms: u64,
     /// The claude session that the run yielded; empty if none.
     pub claude_session_id: String,
-    /// The conversation it belongs to; empty if it yielded no claude session.
+    /// The codex session that the run yielded; empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub codex_session_id: String,
+    /// The conversation it belongs to; empty if it yielded no session of an agent.
     pub conversation_id: String,
-    /// Exit code 0, and for claude a successful last result.
+    /// Exit code 0, and of an agent a successful last result.
     pub ok: bool,
     /// How it ended.
     pub outcome: Outcome,
@@ -74,6 +77,7 @@ impl Complete {
             exit_code: -1,
             duration_ms: 0,
             claude_session_id: String::new(),
+            codex_session_id: String::new(),
             conversation_id: String::new(),
             ok: false,
             outcome,

@@ -1,10 +1,10 @@
 //! What happens to an exec, one file per fact.
 //!
 //! Facts are what the log holds; SSE frames are what a reader is shown ([`crate::sse`]). The
-//! numbered events (`output`, `error`, `claude_event`, `complete`) are shown as they are stored,
+//! numbered events (`output`, `error`, `claude_event`, `codex_event`, `complete`) are shown as they are stored,
 //! byte for byte; `command`, `started` and `resumed` take no number and are not shown.
 
-mod claude_line;
+mod agent_line;
 mod command;
 mod complete;
 mod numbered;
@@ -16,8 +16,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use claude_line::ClaudeLine;
-pub use command::{Command, CommandSpec, Requester, Work};
+use crate::agent::Agent;
+
+pub use agent_line::AgentLine;
+pub use command::{AgentTask, Command, CommandSpec, Requester, Work};
 pub use complete::{Complete, Outcome};
 pub use numbered::{Event, EventBatch, Fragment, OutputStream, RawEvent, Text, event_name};
 pub use resumed::{Resumed, ResumedFrom};
@@ -37,18 +39,21 @@ pub enum Kind {
     Output,
     /// A batch of events of `claude`. By an executor.
     Claude,
+    /// A batch of events of `codex`. By an executor.
+    Codex,
     /// The end. By an executor, exactly once.
     Complete,
 }
 
 impl Kind {
     /// All kinds, in the order in which an exec has them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Command,
         Self::Started,
         Self::Resumed,
         Self::Output,
         Self::Claude,
+        Self::Codex,
         Self::Complete,
     ];
 
@@ -60,15 +65,35 @@ impl Kind {
             Self::Started => "started",
             Self::Resumed => "resumed",
             Self::Output => "output",
-            Self::Claude => "claude",
+            Self::Claude => Agent::Claude.name(),
+            Self::Codex => Agent::Codex.name(),
             Self::Complete => "complete",
+        }
+    }
+
+    /// The kind of an agent's messages.
+    #[must_use]
+    pub const fn of(agent: Agent) -> Self {
+        match agent {
+            Agent::Claude => Self::Claude,
+            Agent::Codex => Self::Codex,
+        }
+    }
+
+    /// Whose messages these are, if they are an agent's.
+    #[must_use]
+    pub const fn agent(self) -> Option<Agent> {
+        match self {
+            Self::Claude => Some(Agent::Claude),
+            Self::Codex => Some(Agent::Codex),
+            Self::Command | Self::Started | Self::Resumed | Self::Output | Self::Complete => None,
         }
     }
 
     /// Whether messages of this kind hold numbered events.
     #[must_use]
     pub const fn is_numbered(self) -> bool {
-        matches!(self, Self::Output | Self::Claude | Self::Complete)
+        matches!(self, Self::Output | Self::Complete) || self.agent().is_some()
     }
 
     /// Bulk has a shorter life in the log than facts have.

@@ -1,4 +1,4 @@
-//! `output`, `error`, `claude_event`: what a command printed, and `complete`, its end.
+//! `output`, `error`, `claude_event`, `codex_event`: what a command printed, and `complete`, its end.
 //!
 //! Written by executors in batches; read by everybody. Joined in order, the texts of the events
 //! of one stream give its exact bytes. Readers that only pass events on use [`RawEvent`], which
@@ -12,16 +12,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ClaudeLine, Complete};
+use super::{AgentLine, Complete};
+use crate::agent::Agent;
 
 /// The `type` of each numbered event; SSE uses the same names.
 pub mod event_name {
+    use crate::agent::Agent;
+
     /// A piece of a stream.
     pub const OUTPUT: &str = "output";
-    /// A piece of claude's standard error.
+    /// A piece of an agent's standard error.
     pub const ERROR: &str = "error";
     /// A JSON line of claude's standard output.
-    pub const CLAUDE_EVENT: &str = "claude_event";
+    pub const CLAUDE_EVENT: &str = Agent::Claude.event_name();
+    /// A JSON line of codex's standard output.
+    pub const CODEX_EVENT: &str = Agent::Codex.event_name();
     /// The end.
     pub const COMPLETE: &str = "complete";
 }
@@ -93,7 +98,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// One part of a claude line that is too long for one message. The parts follow each other in
+/// One part of an agent's line that is too long for one message. The parts follow each other in
 /// messages of their own and share one event number; a part with index 0 begins it anew (a
 /// take-over in the middle repeats the line).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,12 +117,12 @@ pub struct Fragment<'a> {
 pub enum Event<'a> {
     /// A piece of a stream.
     Output(Text<'a>),
-    /// A piece of claude's standard error.
+    /// A piece of an agent's standard error.
     Error(Text<'a>),
-    /// A line of claude's standard output that is a JSON object, as it was printed.
-    Claude(ClaudeLine<'a>),
-    /// One part of a claude line that is too long for one message.
-    ClaudeFragment(Fragment<'a>),
+    /// A line of an agent's standard output that is a JSON object, as it was printed.
+    Agent(Agent, AgentLine<'a>),
+    /// One part of an agent's line that is too long for one message.
+    AgentFragment(Agent, Fragment<'a>),
     /// The end.
     Complete(&'a Complete),
 }
@@ -156,18 +161,18 @@ impl EventBatch {
         match event {
             Event::Output(text) => write(out, event_name::OUTPUT, text)?,
             Event::Error(text) => write(out, event_name::ERROR, text)?,
-            Event::Claude(line) => {
+            Event::Agent(agent, line) => {
                 // By hand: a JSON serializer would drop the blanks around the object.
                 out.extend_from_slice(b"{\"type\":\"");
-                out.extend_from_slice(event_name::CLAUDE_EVENT.as_bytes());
+                out.extend_from_slice(agent.event_name().as_bytes());
                 out.extend_from_slice(b"\",\"data\":");
                 line.write_data(out);
                 out.push(b'}');
             }
-            Event::ClaudeFragment(fragment) => serde_json::to_writer(
+            Event::AgentFragment(agent, fragment) => serde_json::to_writer(
                 out,
                 &FragmentShape {
-                    name: event_name::CLAUDE_EVENT,
+                    name: agent.event_name(),
                     fragment,
                 },
             )?,

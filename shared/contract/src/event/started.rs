@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClaimId, ClaudeSessionId};
+use crate::id::{AgentSessionId, ClaimId};
 
 /// The `data` of a `started` message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,9 +17,9 @@ pub struct Started {
     pub executor: String,
     /// What is executed in the pod.
     pub argv: Vec<String>,
-    /// The claude session that `--resume` names, resolved at this claim.
+    /// The session that the agent resumes, resolved at this claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume_id: Option<ClaudeSessionId>,
+    pub resume_id: Option<AgentSessionId>,
     /// The container it runs in. Any other is not a continuation of it.
     pub pod: PodIdentity,
     /// Nonce of the shim instance in that container; another instance refuses to launch.

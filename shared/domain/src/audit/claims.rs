@@ -30,7 +30,7 @@ impl Claims {
             Kind::Command => self.command(message),
             Kind::Started => self.started(message, is_lost),
             Kind::Resumed => self.resumed(message, is_lost),
-            Kind::Output | Kind::Claude => self.output(message, is_lost),
+            Kind::Output | Kind::Claude | Kind::Codex => self.output(message, is_lost),
             Kind::Complete => self.complete(message, is_lost),
         };
         if is_lost && kind != Kind::Command {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rdev_contract::envelope::Message;
 use rdev_contract::event::{
-    ClaudeLine, Complete, Outcome, OutputStream, RawEvent, Text, event_name,
+    AgentLine, Complete, Outcome, OutputStream, RawEvent, Text, event_name,
 };
 use rdev_contract::position::Offsets;
 use sha2::{Digest, Sha256};
@@ -97,7 +97,7 @@ impl Content {
                     .map_err(|error| unreadable(error.to_string()))?;
                 self.add(is_stderr, &bytes);
             }
-            event_name::CLAUDE_EVENT => self.claude(event)?,
+            event_name::CLAUDE_EVENT | event_name::CODEX_EVENT => self.agent(event)?,
             event_name::COMPLETE => {}
             // Of a newer build: what bytes it stands for is not known here.
             _ => {
@@ -108,14 +108,14 @@ impl Content {
         Ok(())
     }
 
-    fn claude(&mut self, event: &RawEvent<'_>) -> Result<(), Wrong> {
+    fn agent(&mut self, event: &RawEvent<'_>) -> Result<(), Wrong> {
         let Some(fragment) = &event.fragment else {
             let data = event.data.map_or("", |data| data.get());
-            return self.claude_line(data);
+            return self.agent_line(data);
         };
         match self.joiner.push(fragment) {
             Ok(None) => Ok(()),
-            Ok(Some(data)) => self.claude_line(&data),
+            Ok(Some(data)) => self.agent_line(&data),
             // The beginning of the line is what is missing.
             Err(_) if self.is_part => {
                 self.is_lost = true;
@@ -125,9 +125,9 @@ impl Content {
         }
     }
 
-    fn claude_line(&mut self, data: &str) -> Result<(), Wrong> {
-        let line = ClaudeLine::of_data(data).ok_or_else(|| {
-            let detail = "a claude event whose data is no line".to_owned();
+    fn agent_line(&mut self, data: &str) -> Result<(), Wrong> {
+        let line = AgentLine::of_data(data).ok_or_else(|| {
+            let detail = "an agent's event whose data is no line".to_owned();
             (Problem::Unreadable, detail)
         })?;
         self.add(false, &line.bytes());
@@ -149,7 +149,7 @@ impl Content {
     pub(super) fn end(
         &self,
         message: &Message<'_>,
-        is_claude: Option<bool>,
+        is_agent: Option<bool>,
     ) -> Result<Ended, Wrong> {
         let [event] = message.events.as_slice() else {
             let detail = format!("{} events in the last message", message.events.len());
@@ -182,9 +182,9 @@ impl Content {
             if told.as_deref() == Some(found.as_str()) {
                 continue;
             }
-            // Of claude's JSON, a carriage return between tokens is kept as a blank: then the bytes
+            // Of an agent's JSON, a carriage return between tokens is kept as a blank: then the bytes
             // are not those that were hashed, and nobody can tell which blank it was.
-            if index == 0 && is_claude == Some(true) && self.may_lack_carriage_returns {
+            if index == 0 && is_agent == Some(true) && self.may_lack_carriage_returns {
                 is_hashed = false;
                 continue;
             }

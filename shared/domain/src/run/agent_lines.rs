@@ -1,12 +1,12 @@
-//! Cuts claude's standard output into JSON lines. What is no JSON object, or longer than
+//! Cuts an agent's standard output into JSON lines. What is no JSON object, or longer than
 //! `line_max_bytes`, becomes pieces of text.
 //!
 //! Invariant: a JSON line is given out whole or not at all; joined, everything given out is the
-//! bytes that were fed (with the one exception of [`ClaudeLine`]: a raw CR is a space).
+//! bytes that were fed (with the one exception of [`AgentLine`]: a raw CR is a space).
 
 use std::time::Duration;
 
-use rdev_contract::event::ClaudeLine;
+use rdev_contract::event::AgentLine;
 
 use crate::lines::{Cutter, Piece};
 
@@ -17,7 +17,7 @@ const KEPT_BUFFER_MAX_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum Said<'a> {
     /// A JSON object.
-    Line(ClaudeLine<'a>),
+    Line(AgentLine<'a>),
     /// Anything else.
     Piece(Piece<'a>),
 }
@@ -65,7 +65,7 @@ impl AgentLines {
         let held = std::mem::take(&mut self.held);
         // Its newline is missing, but it is whole: a reader wants the event, and `partial` in it
         // keeps the account of bytes exact.
-        match ClaudeLine::parse(&held, true) {
+        match AgentLine::parse(&held, true) {
             Some(line) => emit(Said::Line(line)),
             None => self.feed_text(&held, Duration::ZERO, emit),
         }
@@ -93,7 +93,7 @@ impl AgentLines {
     fn say(&mut self, line: &[u8], now: Duration, emit: &mut impl FnMut(Said<'_>)) {
         let without_newline = &line[..line.len() - 1];
         if without_newline.len() <= self.line_max_bytes
-            && let Some(line) = ClaudeLine::parse(without_newline, false)
+            && let Some(line) = AgentLine::parse(without_newline, false)
         {
             emit(Said::Line(line));
         } else {

@@ -1,14 +1,14 @@
 //! The supervisor's end frame becomes the exec's `complete`.
 //!
-//! Invariant: only an exit code of 0, with no error told, is `ok`; of claude also the success of
-//! its last result is needed.
+//! Invariant: only an exit code of 0, with no error told, is `ok`; of an agent also the success
+//! of its last result is needed.
 
+use rdev_contract::agent::Agent;
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::id::ConversationId;
 use rdev_contract::position::Offsets;
 
-use super::Format;
-use crate::claude::ClaudeTally;
+use crate::agent::{Tally, bounded};
 
 /// Shells count a death by signal so.
 const SIGNAL_EXIT_CODE_BASE: i32 = 128;
@@ -62,25 +62,29 @@ pub struct ProcessEnd {
 }
 
 pub(super) fn complete(
-    format: Format,
-    tally: &ClaudeTally,
+    tally: Option<&Tally>,
     end: &ProcessEnd,
     conversation: ConversationId,
 ) -> Complete {
     let (outcome, exit_code) = outcome(end);
     let is_unharmed =
         outcome == Outcome::Exited && end.spawn_error.is_none() && end.error.is_none();
-    let (ok, session) = match format {
-        Format::Lines { .. } => (is_unharmed && exit_code == 0, None),
-        Format::Claude => (
+    let (ok, session) = match tally {
+        None => (is_unharmed && exit_code == 0, None),
+        Some(tally) => (
             is_unharmed && tally.is_success(exit_code),
-            tally.session_id(),
+            tally.session_id().map(|id| (tally.agent(), id)),
         ),
+    };
+    let session_of = |agent: Agent| {
+        let id = session.filter(|(of, _)| *of == agent);
+        id.map(|(_, id)| id.to_string()).unwrap_or_default()
     };
     Complete {
         exit_code,
         duration_ms: end.duration_ms,
-        claude_session_id: session.map(|id| id.to_string()).unwrap_or_default(),
+        claude_session_id: session_of(Agent::Claude),
+        codex_session_id: session_of(Agent::Codex),
         conversation_id: session
             .map(|_| conversation.to_string())
             .unwrap_or_default(),
@@ -94,7 +98,7 @@ pub(super) fn complete(
         stderr_bytes: Some(end.totals.stderr),
         stdout_sha256: Some(end.stdout_sha256.clone()),
         stderr_sha256: Some(end.stderr_sha256.clone()),
-        reason: reason(format, tally, end, ok, outcome),
+        reason: reason(tally, end, ok, outcome),
     }
 }
 
@@ -115,15 +119,9 @@ const fn outcome(end: &ProcessEnd) -> (Outcome, i32) {
     }
 }
 
-fn reason(
-    format: Format,
-    tally: &ClaudeTally,
-    end: &ProcessEnd,
-    ok: bool,
-    outcome: Outcome,
-) -> String {
+fn reason(tally: Option<&Tally>, end: &ProcessEnd, ok: bool, outcome: Outcome) -> String {
     if let Some(error) = end.error.as_ref().or(end.spawn_error.as_ref()) {
-        return crate::claude::bounded(error.clone());
+        return bounded(error.clone());
     }
     if outcome == Outcome::TimedOut {
         return match end.timed_out {
@@ -131,10 +129,10 @@ fn reason(
             Some(TimeOut::Run) | None => RUN_TIMEOUT_REASON.to_owned(),
         };
     }
-    if format == Format::Claude && !ok && outcome == Outcome::Exited {
-        return tally.failure();
+    match tally {
+        Some(tally) if !ok && outcome == Outcome::Exited => tally.failure(),
+        Some(_) | None => String::new(),
     }
-    String::new()
 }
 
 #[cfg(test)]

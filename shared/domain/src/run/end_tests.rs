@@ -6,8 +6,12 @@ use rdev_contract::event::OutputStream;
 use rdev_contract::position::EventNo;
 use uuid::Uuid;
 
+use rdev_contract::agent::Agent;
+
 use super::*;
-use crate::run::Run;
+use crate::run::{Format, Run};
+
+const CLAUDE: Format = Format::Agent(Agent::Claude);
 
 const NO_TIME: Duration = Duration::ZERO;
 const LINES: Format = Format::Lines { merge: false };
@@ -144,7 +148,7 @@ fn ends_of_claude() {
     const ID: &str = "11111111-2222-4333-8444-555555555555";
     let init = format!("{{\"type\":\"system\",\"subtype\":\"init\",\"session_id\":\"{ID}\"}}\n");
     let result = "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false}\n";
-    let mut run = run_of(Format::Claude);
+    let mut run = run_of(CLAUDE);
     run.feed(OutputStream::Stdout, 0, init.as_bytes(), NO_TIME)
         .unwrap();
     let cut_off = complete_of(&run, &process_end(Exit::Code(0)));
@@ -157,9 +161,9 @@ fn ends_of_claude() {
         stdout: init.len() as u64,
         stderr: 0,
     };
-    let mut tally = ClaudeTally::default();
+    let mut tally = Tally::new(Agent::Claude);
     tally.observe(&init);
-    let mut run = Run::new(Format::Claude, after, EventNo(2)).with_tally(tally);
+    let mut run = Run::new(CLAUDE, after, EventNo(2)).with_tally(tally);
     run.feed(
         OutputStream::Stdout,
         after.stdout,

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use rdev_contract::event::{ClaudeLine, Event, EventBatch, Fragment, Kind};
+use rdev_contract::agent::Agent;
+use rdev_contract::event::{AgentLine, Event, EventBatch, Fragment, Kind};
 use rdev_contract::position::{EventNo, Offsets};
 
 use crate::lines::{encoded_bytes, encoded_bytes_bound, fitting_bytes};
@@ -23,7 +24,7 @@ pub struct Batch {
     pub kind: Kind,
     /// The number of its first event.
     pub first: EventNo,
-    /// The events. A part of a long claude line is alone in its batch.
+    /// The events. A part of an agent's long line is alone in its batch.
     pub events: EventBatch,
     /// Up to where the output is in the log with this batch.
     pub to: Offsets,
@@ -79,20 +80,20 @@ impl Outbox {
         self.push_open(event);
     }
 
-    /// Adds a line of claude: as one event, or as parts in batches of their own.
-    pub(super) fn push_line(&mut self, line: &ClaudeLine<'_>) {
+    /// Adds a line of an agent: as one event, or as parts in batches of their own.
+    pub(super) fn push_line(&mut self, agent: Agent, line: &AgentLine<'_>) {
         self.to.stdout += line.source_bytes();
         if !self.fits(line.data_bytes()) {
             self.close();
         }
         if self.fits(line.data_bytes()) {
-            self.push_open(&Event::Claude(line.clone()));
+            self.push_open(&Event::Agent(agent, line.clone()));
         } else {
-            self.push_fragments(&line.data());
+            self.push_fragments(agent, &line.data());
         }
     }
 
-    fn push_fragments(&mut self, data: &str) {
+    fn push_fragments(&mut self, agent: Agent, data: &str) {
         let mut rest = data;
         let mut index = 0;
         let first = self.open_first;
@@ -103,11 +104,14 @@ impl Outbox {
             let mut events = EventBatch::default();
             write(
                 &mut events,
-                &Event::ClaudeFragment(Fragment {
-                    index,
-                    last,
-                    text: text.into(),
-                }),
+                &Event::AgentFragment(
+                    agent,
+                    Fragment {
+                        index,
+                        last,
+                        text: text.into(),
+                    },
+                ),
             );
             let (to, next) = if last {
                 (self.to, first.plus(1))

@@ -3,12 +3,13 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use jiff::{SignedDuration, Timestamp};
+use rdev_contract::agent::Agent;
 use rdev_contract::event::Requester;
 use rdev_contract::http::Page;
-use rdev_contract::id::{ClaudeSessionId, ExecId, ProjectId, SessionId};
+use rdev_contract::id::{AgentSessionId, ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
 use rdev_readmodel::{
-    AssistantMessage, Change, ClaudeResult, Commanded, ConversationHeld, Database, LogIdentity,
+    AgentAnswered, AssistantMessage, Change, Commanded, ConversationHeld, Database, LogIdentity,
     MessageId, PageLimit, PageRequest, Place, ReadError, SessionCreated, UserMessage,
 };
 use uuid::Uuid;
@@ -78,22 +79,18 @@ pub(crate) fn turn(
             sequence: StreamSeq(1),
             at: when,
         })),
-        Change::ClaudeResult(Box::new(ClaudeResult {
+        Change::AgentAnswered(AgentAnswered {
             exec: exec.clone(),
             log: life(),
             text: Some(format!("answer of {stream}")),
-            subtype: "success".to_owned(),
-            is_error: false,
-            total_cost_usd: None,
-            usage: None,
-            model_usage: None,
             at: when,
-        })),
+        }),
         Change::ConversationHeld(ConversationHeld {
             exec: exec.clone(),
             conversation,
             title: "Session".to_owned(),
-            claude_session: ClaudeSessionId::new(Uuid::from_u128(1)),
+            agent: Agent::Claude,
+            agent_session: AgentSessionId::new(Uuid::from_u128(1)),
             at: when,
         }),
         Change::UserMessage(UserMessage {

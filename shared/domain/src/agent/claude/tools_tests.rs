@@ -1,6 +1,7 @@
 //! Recorded outputs of the CLI, and lines that it could print.
 
 use super::*;
+use crate::agent::TOOL_TEXT_MAX_BYTES;
 
 fn recorded(text: &str) -> Vec<ToolMessage> {
     text.lines().flat_map(tool_messages).collect()
@@ -22,7 +23,7 @@ fn shown(messages: &[ToolMessage]) -> Vec<(&str, &str, Option<&str>)> {
 #[test]
 fn uses_and_answers_come_in_order_and_belong_together() {
     let found = recorded(include_str!(
-        "../../../tests/fixtures/claude/tool_multi.jsonl"
+        "../../../../../tests/fixtures/claude/tool_multi.jsonl"
     ));
     assert_eq!(
         shown(&found),
@@ -51,7 +52,7 @@ fn uses_and_answers_come_in_order_and_belong_together() {
 #[test]
 fn a_refused_tool_answers_with_an_error() {
     let found = recorded(include_str!(
-        "../../../tests/fixtures/claude/tool_denied_default.jsonl"
+        "../../../../../tests/fixtures/claude/tool_denied_default.jsonl"
     ));
     assert_eq!(found.len(), 2);
     assert_eq!(found[1].is_error, Some(true));
@@ -61,7 +62,7 @@ fn a_refused_tool_answers_with_an_error() {
 #[test]
 fn blocks_of_text_are_joined_and_others_named() {
     let found = recorded(include_str!(
-        "../../../tests/fixtures/claude/subagent.jsonl"
+        "../../../../../tests/fixtures/claude/subagent.jsonl"
     ));
     assert!(found[1].text.starts_with("Async agent"), "{found:?}");
     let line = r#"{"type":"user","parent_tool_use_id":"up","message":{"content":[

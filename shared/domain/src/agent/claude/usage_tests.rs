@@ -1,14 +1,15 @@
 //! Recorded outputs of the CLI, and versions of it.
 
 use super::*;
-use crate::claude::ClaudeTally;
+use crate::agent::Tokens;
+use crate::agent::json::{fields, text_field};
 
 fn results(text: &str) -> Vec<RunAmounts> {
     let mut found = Vec::new();
     for line in text.lines() {
-        let mut tally = ClaudeTally::default();
-        tally.observe(line);
-        found.extend(tally.result().map(amounts));
+        let line = fields(line).unwrap();
+        let is_result = text_field(&line, "type").unwrap_or_default() == "result";
+        found.extend(is_result.then(|| amounts(&line)));
     }
     found
 }
@@ -23,10 +24,12 @@ fn tokens(input: u64, output: u64) -> Tokens {
 
 #[test]
 fn a_first_run_is_all_there_is() {
-    let found = results(include_str!("../../../tests/fixtures/claude/simple.jsonl"));
+    let found = results(include_str!(
+        "../../../../../tests/fixtures/claude/simple.jsonl"
+    ));
     let expected = Amount {
         tokens: tokens(12311, 13),
-        cost_usd: 0.049_504_000_000_000_006,
+        cost_usd: Some(0.049_504_000_000_000_006),
     };
     assert_eq!(found[0].total, Some(expected));
     assert_eq!(found[0].alone, Some(expected));
@@ -35,20 +38,27 @@ fn a_first_run_is_all_there_is() {
 /// The trap: what a resumed run prints as its total is that of the runs before it, too.
 #[test]
 fn a_resumed_run_is_a_part_of_what_it_prints() {
-    let found = results(include_str!("../../../tests/fixtures/claude/resume.jsonl"));
+    let found = results(include_str!(
+        "../../../../../tests/fixtures/claude/resume.jsonl"
+    ));
     let total = found[0].total.unwrap();
     assert_eq!(
         (total.tokens, total.cost_usd),
-        (tokens(24651, 25), 0.099_104)
+        (tokens(24651, 25), Some(0.099_104))
     );
     let alone = found[0].alone.unwrap();
-    assert_eq!((alone.tokens, alone.cost_usd), (tokens(12340, 12), 0.0496));
+    assert_eq!(
+        (alone.tokens, alone.cost_usd),
+        (tokens(12340, 12), Some(0.0496))
+    );
 }
 
 /// A process with a background task ends twice; only its first result says where it began.
 #[test]
 fn a_second_result_counts_on() {
-    let found = results(include_str!("../../../tests/fixtures/claude/bg_bash.jsonl"));
+    let found = results(include_str!(
+        "../../../../../tests/fixtures/claude/bg_bash.jsonl"
+    ));
     assert_eq!(found[0].alone, found[0].total);
     assert_eq!(found[1].alone, None);
     assert_eq!(found[1].total.unwrap().tokens, tokens(37669, 77));

@@ -1,56 +1,22 @@
 //! What one run of the Claude CLI cost, out of what it printed: its amounts may be of this process
-//! alone or of every run of the claude session so far, depending on its version. Used by the
-//! projector and by whoever rebuilds or audits the read model.
-//!
-//! Invariant: what is not known for certain is none, never a guess.
+//! alone or of every run of the claude session so far, depending on its version.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::claude::{ClaudeResult, LossyText};
+use crate::agent::json::{Fields, LossyText, field};
+use crate::agent::{Amount, RunAmounts};
 
 /// The newest version that was seen to count each process alone.
 const LAST_THAT_COUNTS_ALONE: [u32; 3] = [2, 1, 197];
 /// The oldest version that was seen to go on counting where the session's last run ended.
 const FIRST_THAT_GOES_ON: [u32; 3] = [2, 1, 330];
 
-/// Tokens of all models.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tokens {
-    /// Read, and in no cache.
-    pub input: u64,
-    /// Written.
-    pub output: u64,
-    /// Read from the cache.
-    pub cache_read: u64,
-    /// Read, and put into the cache.
-    pub cache_write: u64,
-}
-
-/// Tokens and what they cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Amount {
-    /// Of all models.
-    pub tokens: Tokens,
-    /// US dollars.
-    pub cost_usd: f64,
-}
-
-/// What a result says of the run that it ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct RunAmounts {
-    /// As far as the CLI counts: of this process, or of the session.
-    pub total: Option<Amount>,
-    /// Of this process alone. Known where this is its first result, and says so.
-    pub alone: Option<Amount>,
-}
-
 /// Whether this version of the CLI counts each process alone. Versions that nobody looked at are
 /// not known; the newest ones are taken to be like the newest that was.
-#[must_use]
-pub fn counts_alone(version: &str) -> Option<bool> {
+pub(super) fn counts_alone(version: &str) -> Option<bool> {
     let mut parts = version.split('.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -67,15 +33,12 @@ pub fn counts_alone(version: &str) -> Option<bool> {
     }
 }
 
-/// What this result says.
-#[must_use]
-pub fn amounts(result: &ClaudeResult) -> RunAmounts {
-    let total = result.model_usage.as_deref().and_then(sum);
-    let is_first = result
-        .index
-        .as_deref()
-        .is_some_and(|index| index.get() == "0");
-    let alone = result.usage_since_last.as_deref().filter(|_| is_first);
+/// What a result says. Of its process alone it is known where it is the first one of it and says
+/// what was added since the last one, which is undocumented and newer versions have.
+pub(super) fn amounts(result: &Fields<'_>) -> RunAmounts {
+    let total = field(result, "modelUsage").and_then(sum);
+    let is_first = field(result, "result_index").is_some_and(|index| index.get() == "0");
+    let alone = field(result, "model_usage_since_last_result").filter(|_| is_first);
     let alone = alone.and_then(sum);
     RunAmounts {
         total,
@@ -109,7 +72,7 @@ struct ModelAmount<'a> {
 /// All models together; none if one of them cannot be read.
 fn sum(models: &RawValue) -> Option<Amount> {
     let models: BTreeMap<LossyText, ModelAmount<'_>> = serde_json::from_str(models.get()).ok()?;
-    let mut sum = Amount::default();
+    let (mut sum, mut cost_usd) = (Amount::default(), 0.0);
     for model in models.values() {
         let tokens = &mut sum.tokens;
         tokens.input = tokens.input.checked_add(model.input_tokens)?;
@@ -121,9 +84,10 @@ fn sum(models: &RawValue) -> Option<Amount> {
             .cache_write
             .checked_add(model.cache_creation_input_tokens)?;
         // The JSON reader is not exact in the last digit; this is.
-        sum.cost_usd += model.cost_usd.get().parse::<f64>().ok()?;
+        cost_usd += model.cost_usd.get().parse::<f64>().ok()?;
     }
-    Some(sum).filter(|sum| sum.cost_usd.is_finite() && sum.cost_usd >= 0.0)
+    sum.cost_usd = Some(cost_usd);
+    Some(sum).filter(|_| cost_usd.is_finite() && cost_usd >= 0.0)
 }
 
 #[cfg(test)]

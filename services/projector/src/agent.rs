@@ -1,18 +1,17 @@
-//! What the lines of the Claude CLI mean for the tables. Pure: events in, steps out.
+//! What the lines of agents mean for the tables. Pure: events in, steps out.
 //!
 //! Invariant: whatever a line holds, it is read, or passed over; the log keeps it.
 
 use jiff::Timestamp;
-use rdev_contract::event::{ClaudeLine, RawEvent, event_name};
+use rdev_contract::agent::Agent;
+use rdev_contract::event::{AgentLine, RawEvent};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::EventNo;
-use rdev_domain::claude::ClaudeTally;
+use rdev_domain::agent::{self, Amount, Tokens, Told};
 use rdev_domain::conversation::{step, tool_message_id};
-use rdev_domain::tools::tool_messages;
-use rdev_domain::usage::{Amount, Tokens, amounts, counts_alone};
 use rdev_readmodel::{
-    Change, ClaudeBegun, ClaudeResult, FragmentAdded, LogIdentity, MessageId, RunCounted,
-    TokenCounts, ToolAdded,
+    AgentAnswered, AgentBegun, AgentResult, Change, FragmentAdded, LogIdentity, MessageId,
+    RunCounted, TokenCounts, ToolAdded,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -26,22 +25,24 @@ pub(crate) struct Source<'a> {
     pub(crate) log: LogIdentity,
     /// The exec that printed them.
     pub(crate) exec: &'a ExecId,
+    /// Who.
+    pub(crate) agent: Agent,
     /// When their message was written.
     pub(crate) at: Timestamp,
 }
 
-/// What a batch of claude events changes. Of its results only the last one matters. Parts of lines
-/// too long for one message are kept until the last one is there.
-pub(crate) fn claude(source: &Source<'_>, first: EventNo, events: &[RawEvent<'_>]) -> Vec<Step> {
+/// What a batch of an agent's events changes. Of what it tells of the whole run only the last counts.
+/// Parts of lines too long for one message are kept until the last one is there.
+pub(crate) fn said(source: &Source<'_>, first: EventNo, events: &[RawEvent<'_>]) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut tally = ClaudeTally::default();
+    let mut run = Run::default();
     for (number, event) in (first.0..).map(EventNo).zip(events) {
-        if event.name != event_name::CLAUDE_EVENT {
+        if event.name != source.agent.event_name() {
             continue;
         }
         let Some(fragment) = &event.fragment else {
-            if let Some(line) = event.data.and_then(|data| ClaudeLine::of_data(data.get())) {
-                tally.observe(line.text());
+            if let Some(line) = event.data.and_then(|data| AgentLine::of_data(data.get())) {
+                run.observe(source.agent, line.text());
                 steps.extend(tools(source, number, line.text()).map(Step::Change));
             }
             continue;
@@ -52,39 +53,41 @@ pub(crate) fn claude(source: &Source<'_>, first: EventNo, events: &[RawEvent<'_>
             content: fragment.text.as_bytes().to_vec(),
         })));
         if fragment.last {
-            steps.extend(told(source, &tally).map(Step::Change));
-            tally = ClaudeTally::default();
+            steps.extend(std::mem::take(&mut run).changes(source).map(Step::Change));
             steps.push(Step::Join(Line {
                 exec: source.exec.clone(),
+                agent: source.agent,
                 last: fragment.index,
                 event: number,
                 at: source.at,
             }));
         }
     }
-    steps.extend(told(source, &tally).map(Step::Change));
+    steps.extend(run.changes(source).map(Step::Change));
     steps
 }
 
-/// What a claude line that was joined from its parts changes.
+/// What a line that was joined from its parts changes.
 #[must_use]
 pub fn joined(log: LogIdentity, line: &Line, data: &str) -> Vec<Change> {
-    let Some(text) = ClaudeLine::of_data(data) else {
+    let Some(text) = AgentLine::of_data(data) else {
         return Vec::new();
     };
     let source = Source {
         log,
         exec: &line.exec,
+        agent: line.agent,
         at: line.at,
     };
-    let mut tally = ClaudeTally::default();
-    tally.observe(text.text());
+    let mut run = Run::default();
+    run.observe(line.agent, text.text());
     let tools = tools(&source, line.event, text.text());
-    told(&source, &tally).chain(tools).collect()
+    run.changes(&source).chain(tools).collect()
 }
 
 fn tools(source: &Source<'_>, event: EventNo, line: &str) -> impl Iterator<Item = Change> {
-    tool_messages(line).into_iter().map(move |message| {
+    let messages = agent::tools(source.agent, line).into_iter();
+    messages.map(move |message| {
         let step = step(event, message.block);
         Change::ToolAdded(Box::new(ToolAdded {
             exec: source.exec.clone(),
@@ -102,32 +105,67 @@ fn tools(source: &Source<'_>, event: EventNo, line: &str) -> impl Iterator<Item 
     })
 }
 
-/// What the CLI told about itself and its run.
-fn told(source: &Source<'_>, tally: &ClaudeTally) -> impl Iterator<Item = Change> {
-    let begun = tally.version().map(|version| {
-        Change::ClaudeBegun(ClaudeBegun {
-            exec: source.exec.clone(),
-            log: source.log,
-            version: version.to_owned(),
-            counts_alone: counts_alone(version),
-            at: source.at,
-        })
-    });
-    let result = tally
-        .result()
-        .map(|result| [ended(source, result), counted(source, result)]);
-    begun.into_iter().chain(result.into_iter().flatten())
+/// What an agent told about itself and its run, the last of each.
+#[derive(Default)]
+struct Run {
+    version: Option<(String, Option<bool>)>,
+    answer: Option<Option<String>>,
+    result: Option<Box<agent::AgentResult>>,
 }
 
-fn ended(source: &Source<'_>, result: &rdev_domain::claude::ClaudeResult) -> Change {
+impl Run {
+    fn observe(&mut self, agent: Agent, line: &str) {
+        for told in agent::read(agent, line) {
+            match told {
+                Told::Began {
+                    version,
+                    counts_alone,
+                } => {
+                    if let Some(version) = version {
+                        self.version = Some((version, counts_alone));
+                    }
+                }
+                Told::Session(_) => {}
+                Told::Answer(text) => self.answer = Some(text),
+                Told::Ended(result) => self.result = Some(result),
+            }
+        }
+    }
+
+    fn changes(self, source: &Source<'_>) -> impl Iterator<Item = Change> {
+        let begun = self.version.map(|(version, counts_alone)| {
+            Change::AgentBegun(AgentBegun {
+                exec: source.exec.clone(),
+                log: source.log,
+                version,
+                counts_alone,
+                at: source.at,
+            })
+        });
+        let answered = self.answer.map(|text| {
+            Change::AgentAnswered(AgentAnswered {
+                exec: source.exec.clone(),
+                log: source.log,
+                text,
+                at: source.at,
+            })
+        });
+        let result = self
+            .result
+            .map(|result| [ended(source, &result), counted(source, &result)]);
+        let result = result.into_iter().flatten();
+        begun.into_iter().chain(answered).chain(result)
+    }
+}
+
+fn ended(source: &Source<'_>, result: &agent::AgentResult) -> Change {
     let value = |raw: &Option<Box<RawValue>>| -> Option<Value> {
         raw.as_ref()
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
     };
-    Change::ClaudeResult(Box::new(ClaudeResult {
+    Change::AgentResult(Box::new(AgentResult {
         exec: source.exec.clone(),
         log: source.log,
-        text: result.text.clone(),
         subtype: result.subtype.clone(),
         is_error: result.is_error,
         total_cost_usd: result.total_cost_usd.as_deref().and_then(digits),
@@ -137,14 +175,17 @@ fn ended(source: &Source<'_>, result: &rdev_domain::claude::ClaudeResult) -> Cha
     }))
 }
 
-fn counted(source: &Source<'_>, result: &rdev_domain::claude::ClaudeResult) -> Change {
-    let amounts = amounts(result);
+fn counted(source: &Source<'_>, result: &agent::AgentResult) -> Change {
+    let amounts = result.amounts;
     let tokens = |amount: Amount| counts(amount.tokens);
     Change::RunCounted(RunCounted {
         exec: source.exec.clone(),
         total: amounts.total.map(tokens),
         alone: amounts.alone.map(tokens),
-        alone_cost_usd: amounts.alone.map(|amount| amount.cost_usd.to_string()),
+        alone_cost_usd: amounts
+            .alone
+            .and_then(|amount| amount.cost_usd)
+            .map(|cost| cost.to_string()),
     })
 }
 

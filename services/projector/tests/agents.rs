@@ -1,4 +1,4 @@
-//! What recorded runs of the Claude CLI become, on a real PostgreSQL: tools, and what it cost.
+//! What recorded runs of agents become, on a real PostgreSQL: tools, and what it cost.
 
 #![expect(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
@@ -7,11 +7,12 @@ mod log;
 mod scenario;
 
 use database::TestDatabase;
-use log::{Log, claude, claude_session, exec, project, session, yielded};
+use log::{Log, claude, claude_session, codex, exec, project, session, yielded, yielded_of_codex};
 use rdev_bus::LogStream;
+use rdev_contract::agent::Agent;
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::http::{MessageView, RunUsage};
-use rdev_readmodel::{PageLimit, PageRequest, ReadModel, TimeRange};
+use rdev_readmodel::{ConversationFilter, PageLimit, PageRequest, ReadModel, TimeRange};
 use scenario::resume;
 
 macro_rules! recording {
@@ -184,5 +185,119 @@ async fn each_run_costs_what_it_took_alone() {
     assert_eq!((totals.runs, totals.input_tokens), (1, 12311));
     let other = "other".parse().unwrap();
     assert_eq!(model.usage(&other, None, &ever).await.unwrap().runs, 0);
+    database.stop().await;
+}
+
+macro_rules! codex_recording {
+    ($name:literal) => {
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/fixtures/codex/",
+            $name,
+            ".jsonl"
+        ))
+    };
+}
+
+/// A run of codex, one line a message: what is answered and how it ended stand in different ones.
+fn codex_run(log: &mut Log, stream: &str, resumes: bool, printed: &str) {
+    let exec = exec(1, stream);
+    log.command(&exec, codex(&format!("prompt of {stream}")));
+    log.started_resuming(&exec, resumes.then(|| claude_session(2)));
+    for line in printed.lines() {
+        log.agent_lines(Agent::Codex, &exec, &[line]);
+    }
+    log.complete(&exec, &yielded_of_codex(exec.session, claude_session(2)));
+}
+
+#[tokio::test]
+async fn a_conversation_is_held_with_both_agents() {
+    let mut log = Log::new();
+    codex_run(&mut log, "a", false, codex_recording!("tools"));
+    run(&mut log, "b", false, recording!("simple"));
+    codex_run(&mut log, "c", true, codex_recording!("resumed"));
+    codex_run(&mut log, "d", false, codex_recording!("failed"));
+    let (database, model) = projected(&log).await;
+    let found = all_messages(&model, 3).await;
+    let expected = [
+        ("user", "prompt of a"),
+        ("tool_use", "{\"command\":\"/bin/bash -lc 'echo a;"),
+        ("tool_result", "a\nb\n"),
+        ("tool_use", "{\"command\":\"/bin/bash -lc ls\"}"),
+        ("tool_result", ""),
+        ("tool_use", "{\"id\":\"item_4\",\"type\":\"file_change\""),
+        ("tool_result", "{\"id\":\"item_4\",\"type\":\"file_change\""),
+        ("assistant", "Done:"),
+        ("user", "prompt of b"),
+        ("assistant", "mock reply: hello world"),
+        ("user", "prompt of c"),
+        ("assistant", "Hello from the stand-in."),
+        ("user", "prompt of d"),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (message, (role, content)) in found.iter().zip(expected) {
+        assert_eq!(message.role, role, "{message:?}");
+        assert!(message.content.starts_with(content), "{message:?}");
+    }
+    assert_eq!(found[1].tool_name.as_deref(), Some("command_execution"));
+    assert_eq!(found[2].is_error, Some(true));
+
+    let conversation = session(1).conversation();
+    let held = model.conversation(&project(), conversation).await.unwrap();
+    let held = held.unwrap();
+    assert_eq!(held.claude_session_id, claude_session(1).to_string());
+    assert_eq!(held.codex_session_id, Some(claude_session(2).to_string()));
+    database.stop().await;
+}
+
+#[tokio::test]
+async fn codex_tells_tokens_of_its_session_and_no_cost() {
+    let mut log = Log::new();
+    codex_run(&mut log, "new", false, codex_recording!("tools"));
+    codex_run(&mut log, "resumed", true, codex_recording!("resumed"));
+    let (database, model) = projected(&log).await;
+    let new = usage(&model, "new").await;
+    assert_eq!((new.cost_usd, new.total_cost_usd), (None, None));
+    assert_eq!(
+        (new.input_tokens, new.cache_read_tokens, new.output_tokens),
+        (Some(1620), Some(4000), Some(87))
+    );
+    // What it took alone is not told; what was printed is kept.
+    let resumed = usage(&model, "resumed").await;
+    assert_eq!((resumed.input_tokens, resumed.output_tokens), (None, None));
+    assert_eq!(resumed.usage.unwrap()["input_tokens"], 6820);
+
+    let ever = TimeRange::default();
+    let totals = model.usage(&project(), None, &ever).await.unwrap();
+    assert_eq!((totals.runs, totals.runs_not_known), (2, 2));
+    assert_eq!((totals.input_tokens, totals.output_tokens), (1620, 87));
+    // Claude took no part in this conversation.
+    let all = ConversationFilter::default();
+    let page = PageRequest::default();
+    let held = model.conversations(&project(), &all, &page).await.unwrap();
+    assert_eq!(held.items[0].claude_session_id, "");
+    let view = model.exec(&exec(1, "new")).await.unwrap().unwrap();
+    let complete = view.complete.unwrap();
+    assert_eq!(complete["codex_session_id"], claude_session(2).to_string());
+    database.stop().await;
+}
+
+/// Of each agent the exec with the later command says what the conversation goes on with.
+#[tokio::test]
+async fn a_later_command_is_what_an_agent_goes_on_with() {
+    let mut log = Log::new();
+    let [first, second] = [exec(1, "a"), exec(1, "b")];
+    log.command(&first, codex("first"));
+    log.command(&second, codex("second"));
+    log.complete(
+        &second,
+        &yielded_of_codex(second.session, claude_session(2)),
+    );
+    log.complete(&first, &yielded_of_codex(first.session, claude_session(1)));
+    let (database, model) = projected(&log).await;
+    let conversation = session(1).conversation();
+    let held = model.conversation(&project(), conversation).await.unwrap();
+    let codex_session = held.unwrap().codex_session_id;
+    assert_eq!(codex_session, Some(claude_session(2).to_string()));
     database.stop().await;
 }

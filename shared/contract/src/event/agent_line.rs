@@ -1,6 +1,6 @@
-//! A line of claude's standard output: one JSON object, carried as it was printed.
+//! A line of an agent's standard output: one JSON object, carried as it was printed.
 //!
-//! The data of a `claude_event` is `{"event":LINE}`. LINE holds the line's own bytes, blanks
+//! The data of a `claude_event` or `codex_event` is `{"event":LINE}`. LINE holds the line's own bytes, blanks
 //! around the object included; only a raw CR, which JSON allows between tokens alone, is a space
 //! instead, because a CR ends a line of an SSE frame. `"partial":true` beside it means the same
 //! as in `output`: no `\n` follows, the output ended without it.
@@ -16,12 +16,12 @@ const PARTIAL_DATA_END: &str = ",\"partial\":true}";
 
 /// A line that is a JSON object, without its `\n`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaudeLine<'a> {
+pub struct AgentLine<'a> {
     text: Cow<'a, str>,
     partial: bool,
 }
 
-impl<'a> ClaudeLine<'a> {
+impl<'a> AgentLine<'a> {
     /// The line, if it is a JSON object. `partial`: no `\n` follows it.
     #[must_use]
     pub fn parse(line: &'a [u8], partial: bool) -> Option<Self> {
@@ -41,7 +41,7 @@ impl<'a> ClaudeLine<'a> {
         Some(Self { text, partial })
     }
 
-    /// The line in the data of a `claude_event`; `None` if the data is of another shape.
+    /// The line in the data of an agent's event; `None` if the data is of another shape.
     #[must_use]
     pub fn of_data(data: &'a str) -> Option<Self> {
         let rest = data.strip_prefix(DATA_BEGIN)?;
@@ -92,7 +92,7 @@ impl<'a> ClaudeLine<'a> {
         [DATA_BEGIN, &self.text, self.data_end()].concat()
     }
 
-    /// Bytes of [`ClaudeLine::data`].
+    /// Bytes of [`AgentLine::data`].
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         DATA_BEGIN.len() + self.text.len() + self.data_end().len()
@@ -113,18 +113,18 @@ impl<'a> ClaudeLine<'a> {
     }
 }
 
-impl JsonSchema for ClaudeLine<'_> {
+impl JsonSchema for AgentLine<'_> {
     fn schema_name() -> Cow<'static, str> {
-        "ClaudeLine".into()
+        "AgentLine".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A line of claude's standard output that is a JSON object.",
+            "description": "A line of an agent's standard output that is a JSON object.",
             "type": "object",
             "properties": {
                 "event": {
-                    "description": "The object, as the Claude CLI printed it.",
+                    "description": "The object, as the agent printed it.",
                     "type": "object"
                 },
                 "partial": {
