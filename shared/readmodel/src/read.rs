@@ -1,5 +1,7 @@
 //! The gateway's queries. Each names the project it is for.
 
+use std::time::Duration;
+
 use rdev_contract::http::{
     ConversationView, ExecView, MessageView, Page, SessionView, UsageTotals,
 };
@@ -8,7 +10,7 @@ use rdev_contract::position::StreamSeq;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::address::PostgresUrl;
+use crate::address::{PostgresUrl, STATEMENT_TIMEOUT};
 use crate::failure::ReadError;
 use crate::filter::{ConversationFilter, ExecFilter, Progress, SessionFilter, TimeRange};
 use crate::page::{
@@ -18,6 +20,10 @@ use crate::poison::PoisonedAt;
 use crate::pool::Database;
 use crate::position::Position;
 use crate::{row, sql};
+
+/// The server ends a statement of its own accord before this ([`STATEMENT_TIMEOUT`]). One that is frozen
+/// or cut off without a word does not, and a client should be told before it gives up.
+const ANSWER_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// The read model, to be read. Cheap to clone.
 #[derive(Clone)]
@@ -127,7 +133,7 @@ impl ReadModel {
         rows.first().map(row::whole_exec).transpose()
     }
 
-    /// What the runs of claude in this time cost: of a project, or of one of its sessions.
+    /// What the runs of agents in this time cost: of a project, or of one of its sessions.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -176,7 +182,7 @@ impl ReadModel {
         page(&rows, request.limit, |row| row::conversation(project, row))
     }
 
-    /// One conversation, with what it cost so far; `None` where no exec of its session yielded a claude session.
+    /// One conversation, with what it cost so far; `None` where no exec of its session yielded one of an agent.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -271,8 +277,20 @@ impl ReadModel {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ReadError> {
         let client = self.database.client().await?;
-        let statement = client.prepare_cached(statement).await?;
-        Ok(client.query(&statement, parameters).await?)
+        let answer = async {
+            let statement = client.prepare_cached(statement).await?;
+            client.query(&statement, parameters).await
+        };
+        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(rows) => Ok(rows?),
+            Err(_) => {
+                // Whoever got this connection next would wait behind the same answer.
+                drop(deadpool_postgres::Object::take(client));
+                Err(ReadError::Unavailable(
+                    "PostgreSQL does not answer".to_owned(),
+                ))
+            }
+        }
     }
 }
 

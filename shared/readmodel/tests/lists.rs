@@ -5,12 +5,18 @@
 mod rows;
 mod server;
 
+use std::time::Duration;
+
 use rdev_contract::id::ExecId;
 use rdev_readmodel::{
     ConversationFilter, ExecFilter, PageRequest, ReadError, ReadModel, SessionFilter, migrate,
 };
 use rows::{at, created, project, request, session, turn, walk, write};
 use server::TestServer;
+use tokio_postgres::NoTls;
+
+/// Only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn of_session(number: u128) -> ExecFilter {
     ExecFilter::default().of_session(session(number))
@@ -135,6 +141,47 @@ async fn another_projects_rows_are_never_seen() {
     server.stop().await;
 }
 
+async fn signal(pid: i32, signal: &str) {
+    let done = tokio::process::Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .status()
+        .await
+        .unwrap();
+    assert!(done.success());
+}
+
+/// A server that is frozen ends no statement: whoever asks is told all the same, and the next one
+/// gets another connection.
+#[tokio::test]
+async fn a_server_that_is_frozen_is_not_waited_for_for_ever() {
+    let server = TestServer::start().await;
+    migrate(&server.url).await.unwrap();
+    let model = ReadModel::new(&server.url);
+    model.check().await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&server.server.url(), NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let of_model = "SELECT pid FROM pg_stat_activity WHERE application_name = 'rdev-gateway'";
+    let pid: i32 = client.query_one(of_model, &[]).await.unwrap().get(0);
+    signal(pid, "STOP").await;
+    let (demo, first) = (project("demo"), PageRequest::default());
+    let list = async || {
+        tokio::time::timeout(PATIENCE, model.sessions(&demo, &all(), &first))
+            .await
+            .unwrap()
+    };
+    let frozen = list().await;
+    assert!(
+        matches!(frozen, Err(ReadError::Unavailable(_))),
+        "{frozen:?}"
+    );
+    assert_eq!(list().await.unwrap().items, []);
+    signal(pid, "CONT").await;
+    drop(client);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn bad_cursors_and_absent_servers_are_told_apart() {
     let mut server = TestServer::start().await;
@@ -165,9 +212,7 @@ async fn bad_cursors_and_absent_servers_are_told_apart() {
             }
         }
     };
-    let away = tokio::time::timeout(std::time::Duration::from_secs(30), refused)
-        .await
-        .unwrap();
+    let away = tokio::time::timeout(PATIENCE, refused).await.unwrap();
     assert!(matches!(away, Err(ReadError::Unavailable(_))), "{away:?}");
     server.server.restart().await.unwrap();
     assert_eq!(

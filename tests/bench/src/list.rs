@@ -56,7 +56,7 @@ const FILL: &str = "INSERT INTO execs (project, session, stream, kind, command, 
         CASE WHEN n % 10 = 3 THEN 0.05 END, CASE WHEN n % 10 = 3 THEN 1000 END,
         CASE WHEN n % 10 = 3 THEN 10 END, CASE WHEN n % 10 = 3 THEN 0.05 END
      FROM (SELECT n, '2026-10-01Z'::timestamptz + n * interval '2 seconds' AS at,
-            n > $3 - 50 OR n % 100000 = 1 AS is_open, n > $3 - 20 AS is_queued
+            n > $3::bigint - 50 OR n % 100000 = 1 AS is_open, n > $3::bigint - 20 AS is_queued
         FROM generate_series($1::bigint, $2::bigint) n) numbers";
 
 struct Database {
@@ -143,7 +143,7 @@ fn kinds(settings: &Settings) -> Outcome<Vec<(&'static str, Vec<Page>)>> {
     };
     let places = places(settings)?;
     let long_session = SessionId::new(Uuid::from_u128(1));
-    let short_session = SessionId::new(Uuid::from_u128(2));
+    let short_session = SessionId::new(Uuid::from_u128(3));
     let newest = |filter: ExecFilter| vec![(filter, page.clone()); places.len()];
     let anywhere = |status, outcome, session: Option<SessionId>| -> Outcome<Vec<Page>> {
         let mut pages = Vec::new();

@@ -20,8 +20,8 @@ use rdev_embedded::SyncInterval;
 use rdev_tests::Outcome;
 use rdev_tests::world::Options;
 
-/// The services run as processes of this same program.
-const SERVICES: [&str; 4] = ["shim", "gateway", "executor", "projector"];
+/// What of rdev runs as processes of this same program.
+const COMMANDS: [&str; 5] = ["shim", "gateway", "executor", "projector", "audit"];
 /// The server's own default between two syncs, for the runs without a sync before each ack.
 const LAZY_SYNC: SyncInterval = SyncInterval::Every(std::time::Duration::from_secs(120));
 
@@ -56,7 +56,7 @@ enum Scenario {
 
 fn main() -> ExitCode {
     let first = std::env::args().nth(1).unwrap_or_default();
-    if SERVICES.contains(&first.as_str()) {
+    if COMMANDS.contains(&first.as_str()) {
         return rdev_cli::main();
     }
     let scenario = Scenario::parse();
