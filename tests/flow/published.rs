@@ -8,8 +8,10 @@ use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use futures::StreamExt;
 use rdev_contract::event::Kind;
 use rdev_contract::published::ASYNCAPI;
-use rdev_contract::subject::{EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM, Subject};
-use rdev_tests::client::Client;
+use rdev_contract::subject::{
+    CONTROL_STREAM, EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM, Subject,
+};
+use rdev_tests::client::{Answer, Client};
 use rdev_tests::world::{Services, World};
 use rdev_tests::{Outcome, log};
 use serde_json::{Value, json};
@@ -125,6 +127,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
         let stream = client.exec(&session, &body).await?;
         served.check_events(client, &session, &stream).await?;
     }
+    check_orders(&mut served, &world.nats.url(), client, &session).await?;
     take_over(&mut world, &services, &session).await?;
     client.delete(&format!("/sessions/{session}")).await?;
     check_live_headers(&live.next().await.ok_or("nothing came")?)?;
@@ -134,6 +137,44 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     check_partings(&mut served, &nats, &services, &session).await?;
     let names: BTreeSet<_> = served.by_name.keys().cloned().collect();
     assert_eq!(served.used, names);
+    Ok(())
+}
+
+/// One order of each type; the last one is kept until its exec ends.
+async fn check_orders(
+    served: &mut Served,
+    nats: &str,
+    client: &Client,
+    session: &str,
+) -> Outcome<()> {
+    let exec = "ordered";
+    let body = json!({"type": "shell", "command": "trap '' TERM; echo on; cat; sleep 60",
+        "stream_id": exec, "stdin_open": true});
+    client.exec(session, &body).await?;
+    let mut events = client.events(session, exec, None).await?;
+    events.until("output").await?;
+    let orders = jetstream::new(async_nats::connect(nats).await?);
+    let orders = orders.get_stream(CONTROL_STREAM).await?;
+    let subject = Subject::control(&log::exec_id(client, session, exec)?);
+    let mut check = async |given: Answer| {
+        assert_eq!(given.status, 202, "{}", given.text);
+        let last = orders.get_last_raw_message_by_subject(subject.as_str());
+        let last = serde_json::from_slice(&last.await?.payload)?;
+        served.check("control-order".to_owned(), &last)
+    };
+    check(client.stdin(session, exec, "offset=0", "a\n").await?).await?;
+    check(
+        client
+            .stdin(session, exec, "offset=2&end=true", "\0")
+            .await?,
+    )
+    .await?;
+    let body = json!({"signal": "CONT"});
+    check(client.order(session, exec, "signal", &body).await?).await?;
+    check(client.cancel(session, exec).await?).await?;
+    let body = json!({"signal": "KILL"});
+    client.order(session, exec, "signal", &body).await?;
+    events.until("complete").await?;
     Ok(())
 }
 
