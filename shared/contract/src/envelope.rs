@@ -208,7 +208,9 @@ impl<'a> Message<'a> {
     /// # Errors
     /// When it is not JSON, lacks a field, or an id in it is not one.
     pub fn decode(payload: &'a [u8]) -> Result<Self, serde_json::Error> {
-        let shape: Shape<'a> = serde_json::from_slice(payload)?;
+        // Checked once for all, and not again for each text in it.
+        let text = std::str::from_utf8(payload).map_err(serde::de::Error::custom)?;
+        let shape: Shape<'a> = serde_json::from_str(text)?;
         let head = Head {
             v: shape.v,
             project: shape.project,
