@@ -3,7 +3,7 @@
 //! The log is three JetStream streams ([`topology`]). Writing is fenced: every publish into the
 //! exec stream names the sequence that it expects as its exec's last, so the broker itself
 //! refuses duplicates, reordering and writers that have been replaced ([`append`], [`submit`]).
-//! Reading is by sequence ([`read`]), live ([`live`]) or as a follower of everything
+//! Reading is by sequence ([`read`], [`page`]), live ([`live`]) or as a follower of everything
 //! ([`follow`]). Commands are handed out by a durable consumer ([`queue`]),
 //! and orders for them are kept in a stream of their own ([`control`]).
 //!
@@ -17,7 +17,9 @@ pub mod control;
 pub mod fence;
 pub mod follow;
 pub mod live;
+mod moment;
 mod pace;
+pub mod page;
 mod publish;
 pub mod queue;
 pub mod read;

@@ -10,7 +10,7 @@ use rdev_contract::envelope::Recorded;
 use rdev_contract::position::StreamSeq;
 
 use crate::Stored;
-use crate::read::{PAGE_BYTES, PAGE_MAX_MESSAGES};
+use crate::page::{PAGE_BYTES, PAGE_MAX_MESSAGES};
 
 /// A batch of fewer is not worth the count that comes before it: as many single messages take
 /// about as long.

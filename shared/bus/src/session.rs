@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
-use rdev_contract::session::{SessionFact, SessionMessage};
+use rdev_contract::session::{SessionFact, SessionKind, SessionMessage};
 use rdev_contract::subject::{Filter, Subject};
 
 use crate::publish::{Fenced, NotStored};
@@ -44,10 +44,9 @@ impl Bus {
         project: &ProjectId,
         session: SessionId,
     ) -> Result<Vec<Recorded<SessionMessage>>, ReadError> {
-        let filter = Filter::session(project, session);
-        let found = self
-            .last_of_each_subject(LogStream::Session, &filter)
-            .await?;
+        let kinds = SessionKind::ALL.map(|kind| Subject::session(project, session, kind));
+        let all = Filter::session(project, session);
+        let found = self.last_of_each(LogStream::Session, &all, &kinds).await?;
         let mut facts = Vec::with_capacity(found.len());
         for stored in found {
             facts.push(Recorded {
