@@ -49,6 +49,8 @@ mod retention;
 mod stdin;
 #[path = "flow/tally.rs"]
 mod tally;
+#[path = "flow/terminal.rs"]
+mod terminal;
 #[path = "flow/times.rs"]
 mod times;
 

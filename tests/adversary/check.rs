@@ -169,10 +169,7 @@ fn events(log: &Log) -> Result<[Vec<u8>; 2], Violation> {
             let bytes = text.bytes().map_err(|error| error.to_string())?;
             joined[usize::from(text.stream == Some(OutputStream::Stderr))].extend(bytes);
         }
-        let there = Offsets {
-            stdout: joined[0].len() as u64,
-            stderr: joined[1].len() as u64,
-        };
+        let there = Offsets::new(joined[0].len() as u64, joined[1].len() as u64);
         require(message.head.to == Some(there), || {
             format!(
                 "{} says {:?}, but {there:?} is there",

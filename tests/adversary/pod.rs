@@ -174,10 +174,10 @@ impl Pod {
             spawn_error: None,
             error: None,
             has_survivors: false,
-            totals: Offsets {
-                stdout: self.bytes(OutputStream::Stdout).len() as u64,
-                stderr: self.bytes(OutputStream::Stderr).len() as u64,
-            },
+            totals: Offsets::new(
+                self.bytes(OutputStream::Stdout).len() as u64,
+                self.bytes(OutputStream::Stderr).len() as u64,
+            ),
             stdout_sha256: sha256(&self.bytes(OutputStream::Stdout)),
             stderr_sha256: sha256(&self.bytes(OutputStream::Stderr)),
             duration_ms: 1,

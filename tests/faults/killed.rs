@@ -112,10 +112,7 @@ async fn an_executor_killed_between_the_last_output_and_the_end_is_replaced() ->
     let (client, bus) = (&services.client, world.bus().await?);
     let session = client.session("ending").await?;
     let count = Count::to("count", 200).gated(200);
-    let all = Offsets {
-        stdout: count.stdout().len() as u64,
-        stderr: count.stderr().len() as u64,
-    };
+    let all = Offsets::new(count.stdout().len() as u64, count.stderr().len() as u64);
     let trial = Trial::begin(client, &session, count).await?;
     until(&bus, &trial.exec, |line| line.head.to == Some(all)).await?;
     let since = Instant::now();

@@ -11,6 +11,7 @@ pub mod count;
 pub mod log;
 pub mod proxy;
 pub mod reader;
+pub mod seat;
 pub mod transcript;
 pub mod world;
 pub mod writer;

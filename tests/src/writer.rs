@@ -120,10 +120,7 @@ impl Author {
 
     async fn append(&mut self, kind: Kind, batch: &EventBatch, count: u64) -> Outcome<Written> {
         let first = self.next;
-        let to = Offsets {
-            stdout: self.messages.len() as u64 + 1,
-            stderr: 0,
-        };
+        let to = Offsets::new(self.messages.len() as u64 + 1, 0);
         let entry = Entry {
             kind,
             first: Some(EventNo(first)),

@@ -10,7 +10,9 @@ use rdev_bus::append::{Entry, ExecWriter};
 use rdev_bus::{LogStream, Pace};
 use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Body, Message, Recorded};
-use rdev_contract::event::{Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started};
+use rdev_contract::event::{
+    Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started, TerminalSize,
+};
 use rdev_contract::id::{AgentSessionId, ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::Subject;
@@ -34,6 +36,10 @@ use crate::pod::{PodError, PodRef};
 const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// A line of an agent's is held back until it is whole, up to its limit; the rest is as above.
 const AGENT_WINDOW_BYTES: u64 = rdev_domain::run::AGENT_LINE_MAX_BYTES as u64 + WINDOW_BYTES;
+
+/// An older shim would run the command without a terminal and say nothing.
+const NO_TERMINALS: &str = "the shim in the container knows no terminals: put the shim of this \
+                            release into the image, or remove it so that it is uploaded";
 
 /// What became of a claim.
 pub enum Claim {
@@ -114,6 +120,9 @@ pub async fn start(
     };
     let resume_id = invocation::resume_id(&state.command.spec, &session);
     let invocation = invocation_of(context, state, resume_id);
+    if invocation.terminal.is_some() && !channel.has_terminals() {
+        return end_unclaimed(context, state, &rejected(NO_TERMINALS)).await;
+    }
     let started = Started {
         claim: ClaimId::new(Uuid::new_v4()),
         attempt: state.next_attempt(),
@@ -240,6 +249,7 @@ async fn raised(state: &ExecState, channel: &Channel, key: &str) -> Result<ExecS
         Offsets {
             stdout: known.offsets.stdout,
             stderr: known.offsets.stderr,
+            resizes: known.offsets.resizes,
         },
     );
     Ok(state)
@@ -329,6 +339,7 @@ fn spec(context: &Context, invocation: Invocation) -> Spec {
         stdin: invocation.stdin.into(),
         stdin_open: invocation.stdin_open,
         merge: invocation.merge,
+        terminal: invocation.terminal.map(frame_size),
         timeout_ms: Some(milliseconds(invocation.timeout)),
         idle_timeout_ms: invocation.idle_timeout.map(milliseconds),
         stop: invocation
@@ -359,7 +370,7 @@ fn shim_key(exec: &ExecId, command_seq: StreamSeq) -> String {
 
 const fn window(format: Format) -> u64 {
     match format {
-        Format::Lines { .. } => WINDOW_BYTES,
+        Format::Lines { .. } | Format::Terminal => WINDOW_BYTES,
         Format::Agent(_) => AGENT_WINDOW_BYTES,
     }
 }
@@ -370,6 +381,16 @@ pub const fn frame_offsets(offsets: Offsets) -> rdev_frames::Offsets {
     rdev_frames::Offsets {
         stdout: offsets.stdout,
         stderr: offsets.stderr,
+        resizes: offsets.resizes,
+    }
+}
+
+/// The same size in the shim's language.
+#[must_use]
+pub const fn frame_size(size: TerminalSize) -> rdev_frames::TerminalSize {
+    rdev_frames::TerminalSize {
+        columns: size.cols,
+        rows: size.rows,
     }
 }
 

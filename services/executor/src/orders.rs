@@ -20,10 +20,12 @@ use rdev_contract::control::{ControlMessage, Order};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
+use rdev_frames::TerminalSize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::claim::frame_size;
 use crate::feed::{Feed, Piece};
 use crate::pod::channel::ExecHandle;
 
@@ -40,6 +42,7 @@ const WAITING_MAX: usize = 4;
 enum Control {
     Cancel,
     Signal(i32),
+    Resize(TerminalSize),
 }
 
 /// The orders of one exec, while it is followed.
@@ -126,6 +129,10 @@ impl Orders {
             Order::Signal { signal } => {
                 let control = Control::Signal(signal.number());
                 self.control(sequence, control, shim).await;
+            }
+            Order::Resize { size } => {
+                self.control(sequence, Control::Resize(frame_size(size)), shim)
+                    .await;
             }
             Order::Stdin { offset, input, end } => match input.bytes() {
                 Ok(bytes) => {
@@ -228,6 +235,7 @@ async fn give(shim: &ExecHandle, sequence: StreamSeq, control: Control) {
     match control {
         Control::Cancel => shim.cancel(sequence.0).await,
         Control::Signal(number) => shim.signal(sequence.0, number).await,
+        Control::Resize(size) => shim.resize(sequence.0, size).await,
     }
 }
 

@@ -11,10 +11,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rdev_bus::append::{AppendError, Entry, ExecWriter};
 use rdev_contract::envelope::Body;
-use rdev_contract::event::{Complete, Outcome, OutputStream};
+use rdev_contract::event::{Complete, Outcome, OutputStream, TerminalSize};
 use rdev_contract::position::{EventNo, Offsets};
 use rdev_domain::run::{Batch, Exit, ProcessEnd, TimeOut};
-use rdev_frames::{Acknowledged, Chunk, End, RefusalCode, Stream};
+use rdev_frames::{Acknowledged, Chunk, End, RefusalCode, Resize, Stream};
 use tokio::time::Instant;
 
 use crate::claim::{Running, frame_offsets};
@@ -165,6 +165,7 @@ impl Pump<'_> {
         match event {
             ExecEvent::Accepted { .. } => self.running.launch = None,
             ExecEvent::Output(chunk) => self.feed(&chunk)?,
+            ExecEvent::Resized(resize) => self.resize(&resize)?,
             ExecEvent::End(end) => {
                 self.check_end(&end)?;
                 self.running.run.finish();
@@ -206,6 +207,17 @@ impl Pump<'_> {
         self.running
             .run
             .feed(stream, chunk.offset, &chunk.bytes, now)
+            .map_err(|error| Stop::Passing(error.to_string()))
+    }
+
+    fn resize(&mut self, resize: &Resize) -> Result<(), Stop> {
+        let size = TerminalSize {
+            cols: resize.size.columns,
+            rows: resize.size.rows,
+        };
+        self.running
+            .run
+            .resize(resize.number, resize.offset, size)
             .map_err(|error| Stop::Passing(error.to_string()))
     }
 
@@ -375,10 +387,7 @@ fn process_end(end: End) -> ProcessEnd {
         canceled: end.canceled,
         spawn_error: end.spawn_error,
         error: end.error,
-        totals: Offsets {
-            stdout: end.stdout_bytes,
-            stderr: end.stderr_bytes,
-        },
+        totals: Offsets::new(end.stdout_bytes, end.stderr_bytes),
         stdout_sha256: end.stdout_sha256,
         stderr_sha256: end.stderr_sha256,
         duration_ms: end.duration_ms,

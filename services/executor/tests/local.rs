@@ -215,10 +215,7 @@ async fn when_the_channel_is_killed_the_exec_is_followed_from_its_offset() {
         assert!(kill.unwrap().success());
     }
     assert!(matches!(next(&mut exec).await, ExecEvent::Disconnected(_)));
-    let from = Offsets {
-        stdout: 7,
-        stderr: 0,
-    };
+    let from = Offsets::new(7, 0);
     let channel = channels.get(&pod).await.unwrap();
     let mut exec = channel.follow(key(), from, WINDOW_BYTES).await;
     assert!(matches!(

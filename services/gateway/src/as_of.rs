@@ -295,6 +295,7 @@ mod tests {
             tails: crate::events::Tails::default(),
             replays: crate::events::Replays::new(Log(None)),
             known_sessions: Arc::default(),
+            screens: crate::screen::Screens::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(1)),
             shutdown: Shutdown::new(),
         }

@@ -1,4 +1,4 @@
-//! Orders for an exec that has been asked for: end it, signal it, give it input.
+//! Orders for an exec that has been asked for: end it, signal it, give it input, resize its terminal.
 //!
 //! Invariant: 202 is answered when the order is in the log; whoever has the exec then carries it out,
 //! whatever crashes. A queued exec needs no order to end: its end is written behind its command, if
@@ -18,18 +18,20 @@ use rdev_contract::as_of::WrittenTo;
 use rdev_contract::control::{ControlMessage, Given, SignalName};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::event::{Complete, Kind, Outcome, Requester};
-use rdev_contract::http::{SignalRequest, StdinAccepted};
+use rdev_contract::http::{SignalRequest, StdinAccepted, TerminalRequest};
 use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{Filter, parse_exec};
 use rdev_domain::control::{self, Addition, Kept, Piece, STDIN_ORDER_MAX_BYTES};
 use rdev_domain::exec::ExecState;
+use rdev_domain::request::terminal_size;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::execs::{state_of, view};
 use crate::problem::ApiError;
 use crate::request::{By, InExec, Options, RawBody, StrictJson};
+use crate::screen::terminal_of;
 use crate::state::{Gateway, now};
 
 /// An append that is not acknowledged by then may have happened or not.
@@ -79,6 +81,23 @@ pub(crate) async fn signal(
             });
         }
         Ok(Some(control::signal(given, signal)))
+    };
+    order(&gateway, bus, &exec, &by, decide).await?;
+    accepted(&gateway, bus, &exec, None).await
+}
+
+/// `POST …/execs/{stream}/resize`: the terminal of the exec gets another size.
+pub(crate) async fn resize(
+    State(gateway): State<Gateway>,
+    InExec(exec): InExec,
+    By(by): By,
+    StrictJson(request): StrictJson<TerminalRequest>,
+) -> Result<Response, ApiError> {
+    let size = terminal_size(&request)?;
+    let bus = gateway.log.connected()?;
+    let decide = |state: &ExecState, given: &Given| {
+        terminal_of(state)?;
+        Ok(Some(control::resize(given, size)))
     };
     order(&gateway, bus, &exec, &by, decide).await?;
     accepted(&gateway, bus, &exec, None).await

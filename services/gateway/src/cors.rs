@@ -18,7 +18,7 @@ const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
          If-None-Match",
 );
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Location, Retry-After, Rdev-As-Of, Accept-Ranges, Content-Disposition, Content-Range, ETag, \
+    "Location, Retry-After, Rdev-As-Of, Rdev-Next, Accept-Ranges, Content-Disposition, Content-Range, ETag, \
      Content-Digest, Repr-Digest",
 );
 /// How long a browser remembers the answer to a preflight; Chromium's own limit is two hours.

@@ -24,6 +24,7 @@ mod problem;
 mod published;
 mod request;
 mod routes;
+mod screen;
 mod serve;
 mod sessions;
 mod start;

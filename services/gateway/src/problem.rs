@@ -131,6 +131,9 @@ pub(crate) enum ApiError {
     /// PostgreSQL cannot be read right now.
     #[error("lists and conversations are not available: try again")]
     ReadModelUnavailable,
+    /// There is more to draw than fits one answer.
+    #[error("the screen is still being drawn: try again")]
+    ScreenNotReady,
     /// The read model does not include yet what was asked for.
     #[error("lists do not include this as_of yet: try again")]
     NotProjected,
@@ -190,6 +193,7 @@ impl ApiError {
             | Self::CommandUnknown { .. }
             | Self::OutcomeUnknown
             | Self::ReadModelUnavailable
+            | Self::ScreenNotReady
             | Self::NotProjected => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -219,6 +223,7 @@ impl ApiError {
             Self::TooManyStreams => "too_many_streams",
             Self::CommandUnknown { .. } | Self::OutcomeUnknown => "outcome_unknown",
             Self::ReadModelUnavailable => "read_model_unavailable",
+            Self::ScreenNotReady => "screen_not_ready",
             Self::NotProjected => "not_projected_yet",
             Self::Internal => "internal",
         }
@@ -236,6 +241,7 @@ impl ApiError {
                 | Self::CommandUnknown { .. }
                 | Self::OutcomeUnknown
                 | Self::ReadModelUnavailable
+                | Self::ScreenNotReady
                 | Self::NotProjected
                 | Self::BodyTimeout
         )
@@ -275,6 +281,7 @@ impl ApiError {
             | Self::TooManyStreams
             | Self::OutcomeUnknown
             | Self::ReadModelUnavailable
+            | Self::ScreenNotReady
             | Self::NotProjected
             | Self::Internal => None,
         }

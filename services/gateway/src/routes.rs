@@ -14,7 +14,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::problem::ApiError;
 use crate::state::Gateway;
 use crate::{
-    accept, control, conversations, cors, events, execs, health, output, published, sessions, usage,
+    accept, control, conversations, cors, events, execs, health, output, published, screen,
+    sessions, usage,
 };
 
 /// Names of the path parameters.
@@ -46,7 +47,9 @@ const EXEC_EVENTS: &str = "/projects/{project}/sessions/{session}/execs/{stream}
 const CANCEL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/cancel";
 const SIGNAL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/signal";
 const STDIN: &str = "/projects/{project}/sessions/{session}/execs/{stream}/stdin";
+const RESIZE: &str = "/projects/{project}/sessions/{session}/execs/{stream}/resize";
 const OUTPUT: &str = "/projects/{project}/sessions/{session}/execs/{stream}/output";
+const SCREEN: &str = "/projects/{project}/sessions/{session}/execs/{stream}/screen";
 const PROJECT_EXECS: &str = "/projects/{project}/execs";
 const USAGE: &str = "/projects/{project}/usage";
 const CONVERSATIONS: &str = "/projects/{project}/conversations";
@@ -72,7 +75,9 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route(CANCEL, post(control::cancel))
         .route(SIGNAL, post(control::signal))
         .route(STDIN, post(control::stdin))
+        .route(RESIZE, post(control::resize))
         .route(OUTPUT, get(output::get))
+        .route(SCREEN, get(screen::get))
         .route(PROJECT_EXECS, get(execs::of_project))
         .route(USAGE, get(usage::of_project))
         .route(CONVERSATIONS, get(conversations::list))

@@ -29,6 +29,7 @@ fn app() -> Router {
         tails: crate::events::Tails::default(),
         replays: crate::events::Replays::new(Log(None)),
         known_sessions: std::sync::Arc::default(),
+        screens: crate::screen::Screens::default(),
         streams: std::sync::Arc::new(tokio::sync::Semaphore::new(1)),
         shutdown: Shutdown::new(),
     })

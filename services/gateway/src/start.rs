@@ -17,6 +17,7 @@ use crate::as_of::Projection;
 use crate::config::Config;
 use crate::events::{Replays, Tails};
 use crate::routes::router;
+use crate::screen::Screens;
 use crate::serve::serve;
 use crate::state::{Gateway, Log};
 
@@ -108,6 +109,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         tails: Tails::until(shutdown.clone()),
         replays: Replays::new(Log(Some(replays))),
         known_sessions: Arc::default(),
+        screens: Screens::default(),
         streams: Arc::new(Semaphore::new(config.max_streams)),
         shutdown,
     };

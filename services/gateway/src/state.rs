@@ -22,6 +22,7 @@ use crate::cors::CorsOrigins;
 use crate::events::{Replays, Tails};
 use crate::known::KnownSessions;
 use crate::problem::ApiError;
+use crate::screen::Screens;
 
 /// Connections and settings.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub(crate) struct Gateway {
     pub(crate) replays: Replays,
     /// Sessions that need not be looked up.
     pub(crate) known_sessions: Arc<KnownSessions>,
+    /// What terminals show.
+    pub(crate) screens: Screens,
     /// How many more streams may be opened.
     pub(crate) streams: Arc<Semaphore>,
     /// The end of the process.

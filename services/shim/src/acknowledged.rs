@@ -11,8 +11,9 @@ use std::os::unix::fs::FileExt;
 use rdev_frames::{Acknowledged, Offsets};
 use rustix::fs::{FlockOperation, flock};
 
-/// Three numbers of eight bytes.
-const RECORD_BYTES: usize = 24;
+/// Four numbers of eight bytes. A supervisor that knows no terminals makes a record without the last
+/// one.
+const RECORD_BYTES: usize = 32;
 
 /// The record before the first acknowledgement.
 pub(crate) const EMPTY_RECORD: [u8; RECORD_BYTES] = [0; RECORD_BYTES];
@@ -35,19 +36,27 @@ pub(crate) fn raise(file: &File, acknowledged: Acknowledged) -> io::Result<Ackno
 
 fn read_locked(file: &File) -> io::Result<Acknowledged> {
     let mut record = EMPTY_RECORD;
-    file.read_exact_at(&mut record, 0)?;
+    let mut known = 0;
+    while known < RECORD_BYTES {
+        match file.read_at(&mut record[known..], known as u64)? {
+            0 => break,
+            length => known += length,
+        }
+    }
     let mut numbers = record
         .as_chunks::<8>()
         .0
         .iter()
         .map(|bytes| u64::from_be_bytes(*bytes));
     let mut next = || numbers.next().unwrap_or_default();
+    let (stdout, stderr, next_event_number) = (next(), next(), next());
     Ok(Acknowledged {
         offsets: Offsets {
-            stdout: next(),
-            stderr: next(),
+            stdout,
+            stderr,
+            resizes: next(),
         },
-        next_event_number: next(),
+        next_event_number,
     })
 }
 
@@ -59,6 +68,7 @@ fn raise_locked(file: &File, acknowledged: Acknowledged) -> io::Result<Acknowled
             after.offsets.stdout,
             after.offsets.stderr,
             after.next_event_number,
+            after.offsets.resizes,
         ];
         file.write_all_at(numbers.map(u64::to_be_bytes).as_flattened(), 0)?;
     }
@@ -78,6 +88,7 @@ mod tests {
             offsets: Offsets {
                 stdout: 7,
                 stderr: 2,
+                resizes: 4,
             },
             next_event_number: 3,
         };
@@ -86,6 +97,7 @@ mod tests {
             offsets: Offsets {
                 stdout: 5,
                 stderr: 9,
+                resizes: 3,
             },
             next_event_number: 1,
         };
@@ -93,10 +105,28 @@ mod tests {
             offsets: Offsets {
                 stdout: 7,
                 stderr: 9,
+                resizes: 4,
             },
             next_event_number: 3,
         };
         assert_eq!(raise(&file, stale).unwrap(), both);
         assert_eq!(read(&file).unwrap(), both);
+    }
+
+    #[test]
+    fn a_record_of_a_supervisor_that_knows_no_terminals_is_read_and_raised() {
+        let mut file = tempfile::tempfile().unwrap();
+        let numbers = [7_u64, 2, 3].map(u64::to_be_bytes);
+        io::Write::write_all(&mut file, numbers.as_flattened()).unwrap();
+        let known = Acknowledged {
+            offsets: Offsets::new(7, 2),
+            next_event_number: 3,
+        };
+        assert_eq!(read(&file).unwrap(), known);
+        let more = Acknowledged {
+            next_event_number: 4,
+            ..known
+        };
+        assert_eq!(raise(&file, more).unwrap(), more);
     }
 }

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use rdev_frames::journal::{
     self, CHUNK_FRAME_HEADER_BYTES, Frame, HEADER_BYTES, HEADER_USED_BYTES, Header, Step,
 };
-use rdev_frames::{Chunk, End, MAX_CHUNK_BYTES, Offsets, Stream};
+use rdev_frames::{Chunk, End, MAX_CHUNK_BYTES, Offsets, Resize, Stream, TerminalSize};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
@@ -44,10 +44,7 @@ struct Mark {
 /// Where a journal begins.
 const FIRST_FRAME: Mark = Mark {
     at: HEADER_BYTES,
-    offsets: Offsets {
-        stdout: 0,
-        stderr: 0,
-    },
+    offsets: Offsets::new(0, 0),
 };
 
 /// Appends to a journal and frees what the log holds.
@@ -120,17 +117,43 @@ impl Writer {
         let length = bytes.len();
         *room =
             journal::chunk_header(stream, offset, time_micros, length).map_err(io::Error::other)?;
-        let mark = Mark {
-            at: self.length,
-            offsets: self.written,
-        };
+        let mark = self.mark();
         self.write(frame)?;
         self.written.set(stream, offset + length as u64);
+        self.remember(mark);
+        Ok(())
+    }
+
+    /// Appends the size that the command's terminal has from here on.
+    pub(crate) fn append_resize(&mut self, time_micros: u64, size: TerminalSize) -> io::Result<()> {
+        let resize = Resize {
+            number: self.written.resizes + 1,
+            offset: self.written.stdout,
+            time_micros,
+            size,
+        };
+        let mut frame = BytesMut::new();
+        journal::put_resize(&mut frame, &resize).map_err(io::Error::other)?;
+        let mark = self.mark();
+        self.write(&frame)?;
+        self.written.resizes = resize.number;
+        self.remember(mark);
+        Ok(())
+    }
+
+    /// The place where the next frame goes.
+    fn mark(&self) -> Mark {
+        Mark {
+            at: self.length,
+            offsets: self.written,
+        }
+    }
+
+    fn remember(&mut self, mark: Mark) {
         let last = self.marks.back().map_or(self.covered.at, |mark| mark.at);
         if mark.at - last >= self.mark_every {
             self.marks.push_back(mark);
         }
-        Ok(())
     }
 
     /// Appends the end.
@@ -151,10 +174,7 @@ impl Writer {
             self.marks.pop_front();
         }
         if self.acknowledged == self.written {
-            self.covered = Mark {
-                at: self.length,
-                offsets: self.written,
-            };
+            self.covered = self.mark();
             self.marks.clear();
         }
         if self.can_punch && self.covered.at - self.punched.at >= self.punch_at_least {
@@ -202,6 +222,8 @@ impl Writer {
 pub(crate) enum Next {
     /// Output that was not read before.
     Chunk(Chunk),
+    /// A size of the terminal that was not read before.
+    Resize(Resize),
     /// The end; nothing follows.
     End(End),
     /// Nothing more for now.
@@ -270,6 +292,7 @@ impl Reader {
     fn take(&mut self, frame: Frame) -> io::Result<Option<Next>> {
         let chunk = match frame {
             Frame::End(end) => return Ok(Some(Next::End(end))),
+            Frame::Resize(resize) => return Ok(self.take_resize(resize)),
             Frame::Chunk(chunk) => chunk,
         };
         if chunk.offset > self.given.of(chunk.stream) {
@@ -280,6 +303,12 @@ impl Reader {
         };
         self.given.set(chunk.stream, chunk.end_offset());
         Ok(Some(Next::Chunk(chunk)))
+    }
+
+    fn take_resize(&mut self, resize: Resize) -> Option<Next> {
+        let is_new = resize.number > self.given.resizes;
+        self.given.resizes = self.given.resizes.max(resize.number);
+        is_new.then_some(Next::Resize(resize))
     }
 
     fn skip(&mut self, length: usize) {

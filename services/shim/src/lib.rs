@@ -14,11 +14,13 @@
 //! - nothing the channel does (or fails to do) holds a supervisor up, except that unacknowledged
 //!   output is bounded.
 //!
-//! A command has ended when its own process is gone *and* both its pipes are closed: a grandchild
-//! that keeps standard output open delays the end, as it does under `kubectl exec`.
+//! A command has ended when its own process is gone *and* both its pipes are closed (or nobody has
+//! its terminal open any more): a grandchild that keeps standard output open delays the end, as it
+//! does under `kubectl exec`.
 
 mod acknowledged;
 mod claim;
+mod enter;
 mod journal;
 mod link;
 mod place;
@@ -83,7 +85,8 @@ pub fn main(program: &Program, arguments: impl Iterator<Item = OsString>) -> Exi
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     match words.as_slice() {
         ["serve"] => serve::main(program),
-        [supervise::SUBCOMMAND, ..] => supervise::main(),
+        [supervise::SUBCOMMAND, ..] => supervise::main(program),
+        [enter::SUBCOMMAND, ..] => enter::main(&arguments[1..]),
         ["--version"] => say(&mut io::stdout(), &format!("rdev-shim {VERSION}\n")),
         ["--help" | "-h"] => say(&mut io::stdout(), USAGE),
         _ => {

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::PAYLOAD_VERSION;
-use crate::event::Requester;
+use crate::event::{Requester, TerminalSize};
 use crate::id::{ExecId, ProjectId, SessionId, StreamId};
 
 /// The payload of an order.
@@ -101,6 +101,12 @@ pub enum Order {
         /// Nothing comes after these bytes: it is closed behind them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         end: bool,
+    },
+    /// The exec's terminal gets this size.
+    Resize {
+        /// The size.
+        #[serde(flatten)]
+        size: TerminalSize,
     },
     /// Written by a newer version.
     #[serde(other)]

@@ -55,6 +55,19 @@ pub struct ExecRequest {
     /// One pipe for both outputs.
     #[serde(default)]
     pub merge: Option<bool>,
+    /// A terminal.
+    #[serde(default)]
+    pub tty: Option<TerminalRequest>,
+}
+
+/// The size of a terminal, as it is asked for: of a new one, and `POST …/execs/{stream}/resize`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalRequest {
+    /// Characters in a row.
+    pub cols: i64,
+    /// Rows.
+    pub rows: i64,
 }
 
 /// 201 (or 200 for a repeat) of `POST …/exec`.
@@ -159,6 +172,38 @@ pub struct ExecView {
     /// What it cost, for agents, once the CLI and the read model have told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<RunUsage>,
+}
+
+/// `GET …/execs/{stream}/screen`: what the terminal of an exec shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScreenView {
+    /// The id of the last event that it includes: give this as `Last-Event-ID` to go on behind it.
+    pub next: String,
+    /// Characters in a row.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+    /// The cursor.
+    pub cursor: CursorView,
+    /// The rows as text, without the blanks at their ends.
+    pub lines: Vec<String>,
+    /// What makes a terminal of this size look and behave like this one, beginning with a reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ansi: Option<String>,
+    /// The same in base64, if it ends within a character.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ansi_base64: Option<String>,
+}
+
+/// Where the cursor of a terminal is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorView {
+    /// Columns to the left of it.
+    pub col: usize,
+    /// Rows above it.
+    pub row: usize,
+    /// It is shown.
+    pub visible: bool,
 }
 
 /// What one run of an agent cost. Null where it is not known for certain: codex prints no cost, and

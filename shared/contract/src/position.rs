@@ -64,28 +64,51 @@ impl fmt::Display for EventNo {
     }
 }
 
-/// How many bytes of each output stream of a command, counted from its start.
+/// How far a command has come: how many bytes of each of its output streams, counted from its start,
+/// and how many sizes of its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Offsets {
     /// Bytes of standard output.
     pub stdout: u64,
     /// Bytes of standard error.
     pub stderr: u64,
+    /// Sizes that its terminal has had; absent where it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resizes: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Offsets {
+    /// A place in both streams, where there is no terminal.
+    #[must_use]
+    pub const fn new(stdout: u64, stderr: u64) -> Self {
+        Self {
+            stdout,
+            stderr,
+            resizes: 0,
+        }
+    }
+
     /// Both streams together.
     #[must_use]
     pub const fn total(self) -> u64 {
         self.stdout + self.stderr
     }
 
-    /// The larger of both, stream by stream.
+    /// The larger of both, number by number.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
             stdout: self.stdout.max(other.stdout),
             stderr: self.stderr.max(other.stderr),
+            resizes: self.resizes.max(other.resizes),
         }
     }
 }

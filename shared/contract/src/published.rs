@@ -47,6 +47,7 @@ pub const SCHEMAS: &[PublishedSchema] = published![
     "sse-heartbeat",
     "sse-output",
     "sse-reconnect",
+    "sse-resized",
 ];
 
 /// The AsyncAPI 3.0 document. It refers to the schemas as `./schemas/{name}.json`.

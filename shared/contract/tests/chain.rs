@@ -24,10 +24,7 @@ fn message(number: u64, line: &[u8], previous: &Chain) -> Encoded {
         attempt: 1,
         first: Some(EventNo(number)),
         at: "2026-11-22T06:21:00Z".parse().unwrap(),
-        to: Some(Offsets {
-            stdout: number * 10,
-            stderr: 0,
-        }),
+        to: Some(Offsets::new(number * 10, 0)),
         prev: StreamSeq(number),
     };
     encode(&head, &Body::Events(&events), previous).unwrap()

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rdev_contract::agent::Agent;
-use rdev_contract::control::{ControlMessage, Given, Input, Order, SignalName, StdinGiven};
+use rdev_contract::control::{ControlMessage, Order};
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, encode, verify_chain};
 use rdev_contract::event::{
     AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
     OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, Started, Text, Work,
 };
-use rdev_contract::id::{AgentSessionId, ClaimId, ExecId, SessionId};
+use rdev_contract::id::{AgentSessionId, ClaimId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionFact, SessionMessage};
 use serde::Serialize;
@@ -21,9 +21,18 @@ use serde::de::DeserializeOwned;
 
 macro_rules! golden {
     ($name:literal) => {
-        include_str!(concat!("golden/", $name, ".json")).trim_end()
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/golden/",
+            $name,
+            ".json"
+        ))
+        .trim_end()
     };
 }
+
+mod golden_orders;
+mod golden_terminal;
 
 fn session() -> SessionId {
     "01935bd0-7a3c-7000-8000-5f1e2d3c4b5a".parse().unwrap()
@@ -77,10 +86,7 @@ fn head(kind: Kind) -> Head {
         },
         first: kind.is_numbered().then_some(EventNo(17)),
         at: at(),
-        to: kind.is_numbered().then_some(Offsets {
-            stdout: 4096,
-            stderr: 7,
-        }),
+        to: kind.is_numbered().then_some(Offsets::new(4096, 7)),
         prev: StreamSeq(if is_command { 0 } else { 48190 }),
     }
 }
@@ -104,16 +110,23 @@ where
 
 /// A batch of events, both ways; gives the data of each event as it stands in the golden payload.
 fn assert_batch(kind: Kind, events: &[Event<'_>], golden: &str) -> Vec<(String, Option<String>)> {
+    assert_batch_with(&head(kind), events, golden)
+}
+
+fn assert_batch_with(
+    head: &Head,
+    events: &[Event<'_>],
+    golden: &str,
+) -> Vec<(String, Option<String>)> {
     let mut batch = EventBatch::default();
     for event in events {
         batch.push(event).unwrap();
     }
     assert_eq!(batch.count(), events.len() as u64);
-    let head = head(kind);
-    let encoded = encode(&head, &Body::Events(&batch), &Chain::default()).unwrap();
+    let encoded = encode(head, &Body::Events(&batch), &Chain::default()).unwrap();
     assert_eq!(String::from_utf8(encoded.payload).unwrap(), golden);
     let message = Message::decode(golden.as_bytes()).unwrap();
-    assert_eq!(message.head, head);
+    assert_eq!(&message.head, head);
     message
         .events
         .iter()
@@ -200,10 +213,7 @@ fn resumed() {
         shim: "nonce".to_owned(),
         from: ResumedFrom {
             next: EventNo(17),
-            offsets: Offsets {
-                stdout: 4096,
-                stderr: 7,
-            },
+            offsets: Offsets::new(4096, 7),
         },
         failed_before: 0,
     };
@@ -448,70 +458,6 @@ fn session_ended() {
     assert_session_fact(SessionFact::Ended(ended), golden!("session_ended"));
 }
 
-fn assert_order(order: Order, golden: &str) {
-    let exec = ExecId {
-        project: "demo".parse().unwrap(),
-        session: session(),
-        stream: "session-1".parse().unwrap(),
-    };
-    let given = Given {
-        number: 3,
-        stdin: StdinGiven {
-            to: 4096,
-            ended: true,
-        },
-        canceled: matches!(order, Order::Cancel { .. }),
-    };
-    let message = ControlMessage::new(&exec, at(), requester(), given, order);
-    assert_eq!(serde_json::to_string(&message).unwrap(), golden);
-    assert_eq!(
-        serde_json::from_str::<ControlMessage>(golden).unwrap(),
-        message
-    );
-}
-
-#[test]
-fn orders() {
-    let reason = "the session was ended".to_owned();
-    assert_order(Order::Cancel { reason }, golden!("order_cancel"));
-    let signal = SignalName::Usr1;
-    assert_order(Order::Signal { signal }, golden!("order_signal"));
-    let order = |bytes: &[u8], end| Order::Stdin {
-        offset: 4096 - bytes.len() as u64,
-        input: Input::of(bytes),
-        end,
-    };
-    assert_order(order("é\n".as_bytes(), true), golden!("order_stdin"));
-    assert_order(order(b"\xff\0", false), golden!("order_stdin_bytes"));
-}
-
-#[test]
-fn input_is_the_bytes_in_the_shorter_form() {
-    for bytes in [&b""[..], b"a", b"\0\0", b"\xff", "é\u{1}\"".as_bytes()] {
-        let input = Input::of(bytes);
-        assert_eq!(input.bytes().unwrap(), bytes);
-        let json = serde_json::to_string(&input).unwrap();
-        let frame = r#"{"data_base64":""}"#.len();
-        assert!(json.len() <= frame + bytes.len().div_ceil(3) * 4, "{json}");
-    }
-    assert_eq!(Input::of(b"\n").data.as_deref(), Some("\n"));
-    assert_eq!(Input::of(&[0; 9]).data, None);
-}
-
-#[test]
-fn signals_are_named_as_on_linux() {
-    for signal in SignalName::ALL {
-        assert_eq!(signal.name().parse(), Ok(signal));
-        let json = format!("\"{}\"", signal.name());
-        assert_eq!(serde_json::to_string(&signal).unwrap(), json);
-    }
-    let numbers = SignalName::ALL.map(SignalName::number);
-    assert_eq!(numbers, [1, 2, 3, 9, 10, 12, 14, 15, 18, 19, 20, 28]);
-    for name in ["SIGINT", "int", "9", "TRAP", ""] {
-        assert!(name.parse::<SignalName>().is_err(), "{name}");
-    }
-}
-
 #[test]
 fn fields_and_kinds_of_the_future_are_passed_over() {
     let golden = golden!("output")
@@ -533,7 +479,11 @@ fn fields_and_kinds_of_the_future_are_passed_over() {
 #[test]
 fn every_golden_file_is_used() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
-    let source = include_str!("golden.rs");
+    let source = concat!(
+        include_str!("golden.rs"),
+        include_str!("golden_orders/mod.rs"),
+        include_str!("golden_terminal/mod.rs")
+    );
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();

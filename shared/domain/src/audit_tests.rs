@@ -70,10 +70,7 @@ impl Log {
     }
 
     fn to(&self) -> Offsets {
-        Offsets {
-            stdout: self.printed[0].len() as u64,
-            stderr: self.printed[1].len() as u64,
-        }
+        Offsets::new(self.printed[0].len() as u64, self.printed[1].len() as u64)
     }
 
     fn push(&mut self, kind: Kind, body: &Body<'_>, first: Option<EventNo>, to: Option<Offsets>) {

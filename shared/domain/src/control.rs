@@ -5,7 +5,7 @@
 //! none has come in between. So input has no gap and no repeat, whoever sends it and however often.
 
 use rdev_contract::control::{ControlMessage, Given, Input, Order, SignalName, StdinGiven};
-use rdev_contract::event::CommandSpec;
+use rdev_contract::event::{CommandSpec, TerminalSize};
 
 /// The input in one order: with the third that base64 adds, and with what stands around it, it fits
 /// the smallest `max_payload` that is accepted, 1 MiB.
@@ -105,6 +105,18 @@ pub const fn signal(before: &Given, signal: SignalName) -> Addition {
     }
 }
 
+/// Sets the size of the exec's terminal.
+#[must_use]
+pub const fn resize(before: &Given, size: TerminalSize) -> Addition {
+    Addition {
+        order: Order::Resize { size },
+        given: Given {
+            number: before.number + 1,
+            ..*before
+        },
+    }
+}
+
 /// Gives input; `None` when all of the piece was given before. What was given before is not given
 /// again, and not compared.
 ///
@@ -177,7 +189,9 @@ impl Kept {
     pub fn since(oldest: &ControlMessage, given: &Given) -> Self {
         let from = match oldest.order {
             Order::Stdin { offset, .. } => offset,
-            Order::Cancel { .. } | Order::Signal { .. } | Order::Unknown => oldest.given.stdin.to,
+            Order::Cancel { .. } | Order::Signal { .. } | Order::Resize { .. } | Order::Unknown => {
+                oldest.given.stdin.to
+            }
         };
         Self {
             orders: given.number.saturating_sub(oldest.given.number) + 1,

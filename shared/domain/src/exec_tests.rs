@@ -116,7 +116,7 @@ impl Log {
             shim: "nonce".to_owned(),
             from: ResumedFrom {
                 next: EventNo(next),
-                offsets: Offsets { stdout, stderr: 0 },
+                offsets: Offsets::new(stdout, 0),
             },
             failed_before: 0,
         };
@@ -130,7 +130,7 @@ impl Log {
             let text = Text::of(b"x", Some(OutputStream::Stdout), false);
             events.push(&Event::Output(text)).unwrap();
         }
-        let to = Offsets { stdout, stderr: 0 };
+        let to = Offsets::new(stdout, 0);
         self.push(
             sequence,
             "output",
@@ -147,7 +147,7 @@ impl Log {
         events
             .push(&Event::AgentFragment(Agent::Claude, fragment))
             .unwrap();
-        let to = Offsets { stdout, stderr: 0 };
+        let to = Offsets::new(stdout, 0);
         self.push(sequence, "claude", 1, &Contents::Events(first, &events, to));
         self
     }
@@ -325,7 +325,7 @@ fn a_take_over_knows_the_place_when_the_output_has_expired() {
 #[test]
 fn what_the_shim_was_told_counts_when_it_is_more() {
     let mut state = Log::command().started(11, 1).output(12, 1, 1, 3, 6).fold();
-    let to = |stdout, stderr| Offsets { stdout, stderr };
+    let to = |stdout, stderr| Offsets::new(stdout, stderr);
     // A shim that was told nothing, and one that lags behind the log.
     state.raise(EventNo(0), to(0, 0));
     state.raise(EventNo(3), to(4, 0));

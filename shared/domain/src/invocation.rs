@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdev_contract::agent::Agent;
-use rdev_contract::event::{CommandSpec, Work};
+use rdev_contract::event::{CommandSpec, TerminalSize, Work};
 use rdev_contract::id::{AgentSessionId, SessionId, StreamId};
 use rdev_contract::position::StreamSeq;
 use uuid::Uuid;
@@ -17,6 +17,11 @@ use crate::agent;
 use crate::run::Format;
 use crate::session::SessionState;
 
+/// The terminal went away.
+pub const SIGHUP: i32 = 1;
+/// What a program in a terminal takes it for unless the request says otherwise: what all of today's
+/// understand.
+const TERMINAL_NAME: &str = "xterm-256color";
 /// Interrupt: what agents understand as "stop and tell how far you got".
 pub const SIGINT: i32 = 2;
 /// Terminate.
@@ -76,6 +81,8 @@ pub struct Invocation {
     pub stdin_open: bool,
     /// One pipe for stdout and stderr.
     pub merge: bool,
+    /// A terminal of this size in place of pipes.
+    pub terminal: Option<TerminalSize>,
     /// How long it may run.
     pub timeout: Duration,
     /// How long it may print nothing.
@@ -108,6 +115,11 @@ pub fn invocation(spec: &CommandSpec, context: &InvocationContext) -> Invocation
         Work::Codex { prompt, .. } => of_agent(Agent::Codex, prompt, &mut env),
     };
     let agent = spec.work.agent().map(|task| task.agent);
+    let terminal = spec.tty.filter(|_| agent.is_none());
+    if terminal.is_some() {
+        env.entry("TERM".to_owned())
+            .or_insert_with(|| TERMINAL_NAME.to_owned());
+    }
     Invocation {
         argv,
         env,
@@ -115,9 +127,10 @@ pub fn invocation(spec: &CommandSpec, context: &InvocationContext) -> Invocation
         stdin,
         stdin_open: spec.stdin_open,
         merge: spec.merge && agent.is_none(),
+        terminal,
         timeout: Duration::from_secs(spec.timeout_seconds),
         idle_timeout: spec.idle_timeout_seconds.map(Duration::from_secs),
-        stop: stop_steps(agent),
+        stop: stop_steps(agent, terminal.is_some()),
         held_back: agent.is_none(),
         format: Format::of(spec),
     }
@@ -172,13 +185,16 @@ fn git_argv(command: &str, args: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn stop_steps(agent: Option<Agent>) -> Vec<StopStep> {
+fn stop_steps(agent: Option<Agent>, has_terminal: bool) -> Vec<StopStep> {
+    let step = |signal| StopStep {
+        signal,
+        wait: STOP_STEP_WAIT,
+    };
     match agent {
         Some(agent) => agent::stop(agent),
-        None => vec![StopStep {
-            signal: SIGTERM,
-            wait: STOP_STEP_WAIT,
-        }],
+        // What a terminal that goes away sends; an interactive shell ignores SIGTERM.
+        None if has_terminal => vec![step(SIGHUP), step(SIGTERM)],
+        None => vec![step(SIGTERM)],
     }
 }
 

@@ -102,6 +102,30 @@ fn shell_gets_its_arguments_from_one() {
 }
 
 #[test]
+fn a_terminal_has_a_name_and_is_hung_up() {
+    let size = TerminalSize {
+        cols: 120,
+        rows: 40,
+    };
+    let mut spec = spec(Work::Git {
+        command: "log".to_owned(),
+    });
+    spec.tty = Some(size);
+    let with = invocation(&spec, &context(None));
+    assert_eq!((with.terminal, with.format), (Some(size), Format::Terminal));
+    assert_eq!(with.env["TERM"], "xterm-256color");
+    let steps = with.stop.iter().map(|step| (step.signal, step.wait));
+    let expected = [(SIGHUP, STOP_STEP_WAIT), (SIGTERM, STOP_STEP_WAIT)];
+    assert!(steps.eq(expected));
+    spec.env.insert("TERM".to_owned(), "dumb".to_owned());
+    let with = invocation(&spec, &context(None));
+    assert_eq!(with.env["TERM"], "dumb");
+    spec.tty = None;
+    let without = invocation(&spec, &context(None));
+    assert_eq!((without.terminal, without.stop.len()), (None, 1));
+}
+
+#[test]
 fn git_never_sees_a_shell() {
     let spec = spec(Work::Git {
         command: "commit; rm".to_owned(),

@@ -18,4 +18,5 @@ pub mod lines;
 pub mod output;
 pub mod request;
 pub mod run;
+pub mod screen;
 pub mod session;

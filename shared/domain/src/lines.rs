@@ -2,7 +2,7 @@
 //!
 //! Only `\n` ends a line; `\r` is a byte like any other. A piece that is not the end of a line is
 //! partial: a line too long for one event, text that waited [`PARTIAL_WAIT`] for its newline (a
-//! prompt, a progress bar), or the end of the stream.
+//! prompt, a progress bar; in a terminal [`TERMINAL_WAIT`]), or the end of the stream.
 //!
 //! Invariant: joined, the pieces (with `\n` behind each that is not partial) are the bytes that
 //! were fed, however they were chunked; the encoded event of a piece is never longer than
@@ -15,6 +15,9 @@ use crate::run::{BATCH_MAX_ENCODED_BYTES, EVENT_FRAME_MAX_BYTES};
 /// How long text may wait for its newline: short enough for a person who looks at a prompt, long
 /// enough that a line written in two calls stays one event.
 pub const PARTIAL_WAIT: Duration = Duration::from_millis(100);
+/// The same for what comes out of a terminal, where each key that is typed waits for its echo: not
+/// felt, and long enough that a screen is not drawn in a hundred events.
+pub const TERMINAL_WAIT: Duration = Duration::from_millis(10);
 /// What the text of a piece may take as JSON (a NUL takes six bytes), so that any event fits into
 /// a batch of its own.
 pub const PIECE_MAX_ENCODED_BYTES: usize = BATCH_MAX_ENCODED_BYTES - EVENT_FRAME_MAX_BYTES;
@@ -51,6 +54,8 @@ pub struct Cutter {
     /// `held` is an incomplete UTF-8 character that was already held back once.
     was_held_back: bool,
     released: u64,
+    /// How long `held` may wait.
+    wait: Duration,
 }
 
 impl Cutter {
@@ -63,6 +68,16 @@ impl Cutter {
             waiting_since: None,
             was_held_back: false,
             released: offset,
+            wait: PARTIAL_WAIT,
+        }
+    }
+
+    /// A cutter of what comes out of a terminal, from `offset` on.
+    #[must_use]
+    pub fn of_terminal(offset: u64) -> Self {
+        Self {
+            wait: TERMINAL_WAIT,
+            ..Self::new(offset)
         }
     }
 
@@ -101,10 +116,10 @@ impl Cutter {
     /// When [`Cutter::flush_due`] has something to give out.
     #[must_use]
     pub fn due(&self) -> Option<Duration> {
-        self.waiting_since.map(|since| since + PARTIAL_WAIT)
+        self.waiting_since.map(|since| since + self.wait)
     }
 
-    /// Gives out what has waited for [`PARTIAL_WAIT`]. An incomplete UTF-8 character at its end
+    /// Gives out what has waited long enough. An incomplete UTF-8 character at its end
     /// stays behind, but only once: its other half may be on its way, or it may be no text at all.
     pub fn flush_due(&mut self, now: Duration, emit: &mut impl FnMut(Piece<'_>)) {
         if self.due().is_none_or(|due| now < due) {

@@ -95,7 +95,7 @@ impl OutputJoiner {
             event_name::CLAUDE_EVENT | event_name::CODEX_EVENT => self.append_line(data, bytes),
             event_name::OUTPUT => self.append_text(data, OutputStream::Stdout, bytes),
             event_name::ERROR => self.append_text(data, OutputStream::Stderr, bytes),
-            // `complete`, and what later builds may write.
+            // `resized`, `complete`, and what later builds may write.
             _ => Ok(()),
         }
     }

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use rdev_contract::event::{CommandSpec, Work};
-use rdev_contract::http::ExecRequest;
+use rdev_contract::agent::Agent;
+use rdev_contract::event::{CommandSpec, TerminalSize, Work};
+use rdev_contract::http::{ExecRequest, TerminalRequest};
 use rdev_contract::id::StreamId;
 use uuid::Uuid;
 
@@ -26,6 +27,9 @@ pub const ENVIRONMENT_MAX_COUNT: usize = 1024;
 pub const ARGUMENTS_AND_ENVIRONMENT_MAX_BYTES: usize = 1024 * 1024;
 /// `PATH_MAX` of Linux, with the closing NUL.
 pub const CWD_MAX_BYTES: usize = 4095;
+/// The most columns and the most rows of a terminal: more than the smallest font shows on the
+/// largest screen, and little enough that a gateway can hold some.
+pub const TERMINAL_MAX: u16 = 1000;
 
 /// Whoever waits longer for a start asks again: a week is longer than any backlog that is worked off.
 pub const QUEUE_TIMEOUT_MAX_SECONDS: u64 = 7 * 24 * 3600;
@@ -96,6 +100,7 @@ pub fn parse_exec_request(
     check_environment(&env)?;
     check_total_size(&work, &args, &env)?;
     let agent = work.agent().map(|task| task.agent);
+    let tty = terminal(agent, request.tty)?;
     let stdin = request.stdin.filter(|text| !text.is_empty());
     if let Some(agent) = agent
         && stdin.is_some()
@@ -131,9 +136,10 @@ pub fn parse_exec_request(
             QUEUE_TIMEOUT_MAX_SECONDS,
         )?,
         stdin,
-        stdin_open,
+        stdin_open: stdin_open || tty.is_some(),
         // An agent's stdout is JSON lines; anything mixed into it could not be told apart.
-        merge: request.merge.unwrap_or(false) && agent.is_none(),
+        merge: (request.merge.unwrap_or(false) || tty.is_some()) && agent.is_none(),
+        tty,
     })
 }
 
@@ -327,6 +333,41 @@ fn cwd(cwd: Option<String>) -> Result<Option<String>, RequestError> {
         return refuse("is longer than the 4095 bytes that Linux allows");
     }
     Ok(Some(path))
+}
+
+fn terminal(
+    agent: Option<Agent>,
+    request: Option<TerminalRequest>,
+) -> Result<Option<TerminalSize>, RequestError> {
+    let Some(request) = request else {
+        return Ok(None);
+    };
+    if let Some(agent) = agent {
+        let detail =
+            format!("tty is for shell and git: a terminal would garble the JSON of {agent}");
+        return Err(RequestError::new("invalid_tty", detail));
+    }
+    terminal_size(&request).map(Some)
+}
+
+/// Checks the size of a terminal.
+///
+/// # Errors
+/// [`RequestError`] `invalid_tty` when no terminal can have it.
+pub fn terminal_size(request: &TerminalRequest) -> Result<TerminalSize, RequestError> {
+    let within = |name: &str, number: i64| {
+        let number = u16::try_from(number)
+            .ok()
+            .filter(|number| (1..=TERMINAL_MAX).contains(number));
+        number.ok_or_else(|| {
+            let detail = format!("{name} of a terminal: give 1 to {TERMINAL_MAX}");
+            RequestError::new("invalid_tty", detail)
+        })
+    };
+    Ok(TerminalSize {
+        cols: within("cols", request.cols)?,
+        rows: within("rows", request.rows)?,
+    })
 }
 
 fn seconds(field: &str, seconds: Option<u64>, max: u64) -> Result<Option<u64>, RequestError> {

@@ -273,6 +273,35 @@ fn the_other_times_and_open_input() {
 }
 
 #[test]
+fn terminals_at_below_and_above_the_limits() {
+    let sizes = [(1, 1), (1000, 1000), (120, 40)];
+    for (cols, rows) in sizes {
+        let tty = json!({ "cols": cols, "rows": rows });
+        for kind in ["shell", "git"] {
+            let mut body = shell_with("tty", tty.clone());
+            body["type"] = json!(kind);
+            let spec = parse(body).unwrap();
+            assert_eq!(spec.tty, Some(TerminalSize { cols, rows }));
+            // All of it is stdout, and input stays open, whatever was said about that.
+            assert!(spec.merge && spec.stdin_open);
+        }
+        assert_eq!(code(claude_with("tty", tty)), "invalid_tty");
+    }
+    for (cols, rows) in [
+        (0, 1),
+        (1, 0),
+        (1001, 1),
+        (1, 1001),
+        (-1, 1),
+        (65_536 + 80, 24),
+    ] {
+        let tty = json!({ "cols": cols, "rows": rows });
+        assert_eq!(code(shell_with("tty", tty)), "invalid_tty");
+    }
+    assert_eq!(parse(shell_with("tty", json!(null))).unwrap().tty, None);
+}
+
+#[test]
 fn arguments_at_below_and_above_the_limits() {
     for (bytes, is_fine) in [
         (ARGUMENT_MAX_BYTES - 1, true),

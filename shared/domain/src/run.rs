@@ -14,7 +14,9 @@
 use std::time::Duration;
 
 use rdev_contract::agent::Agent;
-use rdev_contract::event::{CommandSpec, Complete, Event, Kind, OutputStream, Text, Work};
+use rdev_contract::event::{
+    CommandSpec, Complete, Event, Kind, OutputStream, TerminalSize, Text, Work,
+};
 use rdev_contract::id::ConversationId;
 use rdev_contract::position::{EventNo, Offsets};
 
@@ -43,6 +45,8 @@ pub enum Format {
         /// Both streams come through one pipe, as stdout.
         merge: bool,
     },
+    /// What comes out of a terminal, of `shell` and `git`: lines and pieces of lines, as stdout.
+    Terminal,
     /// JSON lines of an agent on stdout, lines of text on stderr.
     Agent(Agent),
 }
@@ -52,6 +56,7 @@ impl Format {
     #[must_use]
     pub const fn of(spec: &CommandSpec) -> Self {
         match spec.work {
+            Work::Shell { .. } | Work::Git { .. } if spec.tty.is_some() => Self::Terminal,
             Work::Shell { .. } | Work::Git { .. } => Self::Lines { merge: spec.merge },
             Work::Claude { .. } => Self::Agent(Agent::Claude),
             Work::Codex { .. } => Self::Agent(Agent::Codex),
@@ -62,7 +67,7 @@ impl Format {
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self {
-            Self::Lines { .. } => Kind::Output,
+            Self::Lines { .. } | Self::Terminal => Kind::Output,
             Self::Agent(agent) => Kind::of(agent),
         }
     }
@@ -78,6 +83,21 @@ pub struct FeedError {
     pub expected: u64,
     /// Where the new bytes begin.
     pub found: u64,
+}
+
+/// A size does not stand where the bytes and sizes fed before it end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "size {number} of the terminal at byte {offset}, but {} bytes and {} sizes have come",
+    .received.stdout, .received.resizes
+)]
+pub struct ResizeError {
+    /// Which size.
+    pub number: u64,
+    /// Where it stands.
+    pub offset: u64,
+    /// What has come.
+    pub received: Offsets,
 }
 
 /// The output of one exec under one claim.
@@ -103,6 +123,7 @@ impl Run {
     pub fn new(format: Format, from: Offsets, next: EventNo) -> Self {
         let stdout = match format {
             Format::Lines { .. } => Stdout::Lines(Cutter::new(from.stdout)),
+            Format::Terminal => Stdout::Lines(Cutter::of_terminal(from.stdout)),
             Format::Agent(agent) => Stdout::Agent(
                 AgentLines::new(from.stdout, AGENT_LINE_MAX_BYTES),
                 Tally::new(agent),
@@ -177,6 +198,39 @@ impl Run {
                 lines.feed(fresh, now, &mut |said| say_agent(outbox, tally, &said));
             }
         }
+    }
+
+    /// Takes the `number`-th size of the terminal, which was set when `offset` bytes had come out of
+    /// it. What has come before is skipped. Text that waits for its newline is shown: the size
+    /// stands behind it.
+    ///
+    /// # Errors
+    /// [`ResizeError`] when something is missing in between; nothing was taken then.
+    pub fn resize(
+        &mut self,
+        number: u64,
+        offset: u64,
+        size: TerminalSize,
+    ) -> Result<(), ResizeError> {
+        let received = self.received;
+        if number <= received.resizes {
+            return Ok(());
+        }
+        if (number, offset) != (received.resizes + 1, received.stdout) {
+            return Err(ResizeError {
+                number,
+                offset,
+                received,
+            });
+        }
+        self.received.resizes = number;
+        let outbox = &mut self.outbox;
+        if let Stdout::Lines(cutter) = &mut self.stdout {
+            cutter.finish(&mut |piece| say_stdout(outbox, piece));
+        }
+        outbox.released_size();
+        outbox.push(&Event::Resized(size), b"");
+        Ok(())
     }
 
     /// When [`Run::flush_partials`] should be called: text without a newline is waiting.
@@ -273,7 +327,7 @@ fn say_stdout(outbox: &mut Outbox, piece: Piece<'_>) {
 
 fn say_stderr(outbox: &mut Outbox, format: Format, piece: Piece<'_>) {
     let event = match format {
-        Format::Lines { .. } => {
+        Format::Lines { .. } | Format::Terminal => {
             let stream = Some(OutputStream::Stderr);
             Event::Output(Text::of(piece.bytes, stream, piece.partial))
         }
@@ -293,6 +347,9 @@ fn say_agent(outbox: &mut Outbox, tally: &mut Tally, said: &Said<'_>) {
     }
 }
 
+#[cfg(test)]
+#[path = "run_terminal_tests.rs"]
+mod terminal_tests;
 #[cfg(test)]
 #[path = "run_tests.rs"]
 mod tests;

@@ -192,25 +192,12 @@ fn json_is_never_shown_before_its_newline() {
     assert_eq!(run.partial_due(), Some(crate::lines::PARTIAL_WAIT));
     run.flush_partials(Duration::from_secs(60));
     let batch = run.take_batch().unwrap();
-    assert_eq!(
-        batch.to,
-        Offsets {
-            stdout: 0,
-            stderr: 4
-        }
-    );
+    assert_eq!(batch.to, Offsets::new(0, 4));
 }
 
 #[test]
 fn what_came_before_is_skipped_and_a_hole_is_refused() {
-    let mut run = Run::new(
-        LINES,
-        Offsets {
-            stdout: 10,
-            stderr: 0,
-        },
-        EventNo(5),
-    );
+    let mut run = Run::new(LINES, Offsets::new(10, 0), EventNo(5));
     run.feed(OutputStream::Stdout, 0, b"0123456789ab\n", NO_TIME)
         .unwrap();
     run.feed(OutputStream::Stdout, 2, b"23456789ab\n", NO_TIME)
@@ -226,13 +213,7 @@ fn what_came_before_is_skipped_and_a_hole_is_refused() {
     assert_eq!(error, expected);
     let batch = run.take_batch().unwrap();
     assert_eq!((batch.first, batch.next), (EventNo(5), EventNo(6)));
-    assert_eq!(
-        batch.to,
-        Offsets {
-            stdout: 13,
-            stderr: 0
-        }
-    );
+    assert_eq!(batch.to, Offsets::new(13, 0));
     assert_eq!(run.received(), batch.to);
 }
 

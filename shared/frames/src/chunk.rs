@@ -42,7 +42,7 @@ impl Stream {
     }
 }
 
-/// A place in both streams of an exec.
+/// A place in what an exec has printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offsets {
     /// Bytes of standard output.
@@ -51,9 +51,30 @@ pub struct Offsets {
     /// Bytes of standard error.
     #[serde(default)]
     pub stderr: u64,
+    /// Sizes that its terminal has had; 0 where it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resizes: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Offsets {
+    /// A place in both streams, where there is no terminal.
+    #[must_use]
+    pub const fn new(stdout: u64, stderr: u64) -> Self {
+        Self {
+            stdout,
+            stderr,
+            resizes: 0,
+        }
+    }
+
     /// The offset in `stream`.
     #[must_use]
     pub fn of(&self, stream: Stream) -> u64 {
@@ -77,28 +98,30 @@ impl Offsets {
         self.stdout.saturating_add(self.stderr)
     }
 
-    /// The larger offset of each stream.
+    /// The larger offset of each stream, and number of sizes.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
             stdout: self.stdout.max(other.stdout),
             stderr: self.stderr.max(other.stderr),
+            resizes: self.resizes.max(other.resizes),
         }
     }
 
-    /// The smaller offset of each stream.
+    /// The smaller offset of each stream, and number of sizes.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         Self {
             stdout: self.stdout.min(other.stdout),
             stderr: self.stderr.min(other.stderr),
+            resizes: self.resizes.min(other.resizes),
         }
     }
 
     /// Whether everything before `other` is before this place too.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.stdout >= other.stdout && self.stderr >= other.stderr
+        self.stdout >= other.stdout && self.stderr >= other.stderr && self.resizes >= other.resizes
     }
 }
 
@@ -201,10 +224,7 @@ mod tests {
     }
 
     fn stderr(offset: u64) -> Offsets {
-        Offsets {
-            stdout: 1_000,
-            stderr: offset,
-        }
+        Offsets::new(1_000, offset)
     }
 
     #[test]

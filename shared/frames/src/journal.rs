@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::chunk::CHUNK_HEADER_BYTES;
 use crate::wire::{FRAME_HEADER_BYTES, FrameError, RawFrame, peek_header, put_json, read_json};
-use crate::{Chunk, End, Offsets, Stream, kind};
+use crate::{Chunk, End, Offsets, Resize, Stream, kind};
 
 /// How much of the file the header takes: one block, so that the first hole begins after it.
 pub const HEADER_BYTES: u64 = 4096;
@@ -28,7 +28,8 @@ pub const HEADER_USED_BYTES: usize = 36;
 pub struct Header {
     /// Where in the file the first frame is that was not punched out.
     pub start: u64,
-    /// Where in both streams that frame is: everything before is in the log, and gone here.
+    /// Where in both streams that frame is: everything before is in the log, and gone here. Of a
+    /// terminal's sizes it says nothing: their frames have numbers.
     pub offsets: Offsets,
     /// The process id of the command; 0 before it is started or when it could not be.
     pub pid: u32,
@@ -55,10 +56,7 @@ impl Header {
         let header = Self {
             start: rest.try_get_u64().ok()?,
             pid: rest.try_get_u32().ok()?,
-            offsets: Offsets {
-                stdout: rest.try_get_u64().ok()?,
-                stderr: rest.try_get_u64().ok()?,
-            },
+            offsets: Offsets::new(rest.try_get_u64().ok()?, rest.try_get_u64().ok()?),
         };
         (header.start >= HEADER_BYTES).then_some(header)
     }
@@ -69,6 +67,8 @@ impl Header {
 pub enum Frame {
     /// What the command printed.
     Chunk(Chunk),
+    /// The size that its terminal has from here on.
+    Resize(Resize),
     /// How it ended.
     End(End),
 }
@@ -135,6 +135,14 @@ pub fn chunk_header(
     Ok(header)
 }
 
+/// Appends the frame of a terminal's size. Programs that know no terminals skip it.
+///
+/// # Errors
+/// [`FrameError::TooLong`] when it does not fit into a frame.
+pub fn put_resize(into: &mut BytesMut, resize: &Resize) -> Result<(), FrameError> {
+    put_json(into, kind::JOURNAL_RESIZE, resize)
+}
+
 /// Appends the end's frame.
 ///
 /// # Errors
@@ -167,6 +175,10 @@ pub fn step(bytes: &Bytes) -> Result<Step, FrameError> {
             Frame::Chunk(Chunk::read(kind, payload)?),
             whole,
         )),
+        kind::JOURNAL_RESIZE => Ok(Step::Frame(
+            Frame::Resize(read_json(&RawFrame { kind, payload })?),
+            whole,
+        )),
         kind::JOURNAL_END => Ok(Step::Frame(
             Frame::End(read_json(&RawFrame { kind, payload })?),
             whole,
@@ -181,10 +193,7 @@ mod tests {
 
     #[test]
     fn a_header_survives_and_anything_else_is_refused() {
-        let offsets = Offsets {
-            stdout: 7,
-            stderr: 9,
-        };
+        let offsets = Offsets::new(7, 9);
         let header = Header {
             start: 8192,
             pid: 42,

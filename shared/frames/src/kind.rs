@@ -15,3 +15,5 @@ pub(crate) const OUTPUT: u8 = 65;
 pub(crate) const JOURNAL_CHUNK: u8 = 128;
 /// The journal: how it ended, as JSON.
 pub(crate) const JOURNAL_END: u8 = 129;
+/// The journal: a size of the command's terminal, as JSON.
+pub(crate) const JOURNAL_RESIZE: u8 = 130;

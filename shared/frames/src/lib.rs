@@ -17,6 +17,7 @@ mod kind;
 mod reply;
 mod request;
 mod spec;
+mod terminal;
 pub mod wire;
 
 pub use chunk::{Acknowledged, Chunk, MAX_CHUNK_BYTES, Offsets, Stream};
@@ -24,6 +25,7 @@ pub use end::{End, Exit};
 pub use reply::{ExecState, RefusalCode, Reply};
 pub use request::{MAX_STDIN_BYTES, Request};
 pub use spec::{Overflow, Spec, StopStep};
+pub use terminal::{MAX_UNACKNOWLEDGED_RESIZES, Resize, TerminalSize};
 pub use wire::{FrameError, MAX_FRAME_BYTES};
 
 /// The version of the channel's protocol, told in [`Reply::Hello`]. It changes only when an older

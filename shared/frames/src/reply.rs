@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::CHUNK_HEADER_BYTES;
 use crate::wire::{FrameError, RawFrame, put_header, put_json, read_json, take_frame};
-use crate::{Acknowledged, Chunk, End, Tag, kind};
+use crate::{Acknowledged, Chunk, End, Resize, Tag, kind};
 
 /// One reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub enum Reply {
         /// The version of the shim program.
         #[serde(default)]
         shim: String,
+        /// It can run a command in a terminal.
+        #[serde(default)]
+        terminals: bool,
     },
     /// The exec runs, or ran, under this claim; its output follows.
     Accepted {
@@ -42,6 +45,14 @@ pub enum Reply {
         tag: Tag,
         /// The bytes and where they are.
         chunk: Chunk,
+    },
+    /// The size that the command's terminal has from here on.
+    Resized {
+        /// The exec.
+        tag: Tag,
+        /// Which one, and where.
+        #[serde(flatten)]
+        resize: Resize,
     },
     /// The command has ended and everything it printed has been sent. The tag is free again.
     End {
@@ -93,7 +104,7 @@ pub enum Reply {
         #[serde(default)]
         error: Option<String>,
     },
-    /// Answers `Signal` and `Cancel`.
+    /// Answers `Signal`, `Cancel` and `Resize`.
     Controlled {
         /// The exec.
         tag: Tag,
@@ -175,6 +186,7 @@ impl Reply {
         match self {
             Self::Accepted { tag, .. }
             | Self::Output { tag, .. }
+            | Self::Resized { tag, .. }
             | Self::End { tag, .. }
             | Self::Refused { tag, .. }
             | Self::Lost { tag, .. }

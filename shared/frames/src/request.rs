@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::wire::{
     FrameError, put_json, put_json_and_bytes, read_json, read_json_and_bytes, take_frame,
 };
-use crate::{Acknowledged, Offsets, Spec, Tag, kind};
+use crate::{Acknowledged, Offsets, Spec, Tag, TerminalSize, kind};
 
 /// The most bytes of standard input in one request: they pass to the supervisor as one packet.
 pub const MAX_STDIN_BYTES: usize = 32 * 1024;
@@ -89,18 +89,22 @@ pub enum Request {
         /// The bytes. They travel outside the JSON.
         #[serde(skip)]
         bytes: Bytes,
-        /// Nothing comes after these bytes: close it.
+        /// Nothing comes after these bytes: close it. A terminal cannot be closed: its end-of-file
+        /// character is typed then.
         #[serde(default)]
         end: bool,
     },
-    /// Reserved: the size of a terminal. Answered by `Unsupported`.
+    /// Set the size of the exec's terminal. Answered by `Controlled`; by `Unsupported` when it has
+    /// none.
     Resize {
         /// The exec.
         tag: Tag,
-        /// Rows of characters.
-        rows: u16,
-        /// Columns of characters.
-        columns: u16,
+        /// As for `Signal`.
+        #[serde(default)]
+        control_seq: u64,
+        /// The size.
+        #[serde(flatten)]
+        size: TerminalSize,
     },
     /// What has become of this exec? Answered by `StatusIs`.
     Status {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::TerminalSize;
+
 /// How much unacknowledged output a journal keeps when the launch does not say: 256 MiB, well below
 /// the size of an ordinary pod's scratch space.
 const DEFAULT_JOURNAL_MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -35,6 +37,10 @@ pub struct Spec {
     /// One pipe for standard output and standard error, in true order, reported as stdout.
     #[serde(default)]
     pub merge: bool,
+    /// Run it in a terminal of this size: both its outputs and its standard input are the terminal,
+    /// and what comes out of it is reported as stdout.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
     /// End the command after this long; `None` means never.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -63,6 +69,7 @@ impl Spec {
             stdin: Bytes::new(),
             stdin_open: false,
             merge: false,
+            terminal: None,
             timeout_ms: None,
             idle_timeout_ms: None,
             stop: default_stop(),

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rdev_frames::journal::{self, Frame, Step};
 use rdev_frames::{
     Acknowledged, Chunk, End, ExecState, Exit, FrameError, Offsets, Overflow, RefusalCode, Reply,
-    Request, Spec, StopStep, Stream,
+    Request, Resize, Spec, StopStep, Stream, TerminalSize,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -18,7 +18,11 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn offsets() -> impl Strategy<Value = Offsets> {
-    any::<(u64, u64)>().prop_map(|(stdout, stderr)| Offsets { stdout, stderr })
+    any::<(u64, u64, u64)>().prop_map(|(stdout, stderr, resizes)| Offsets {
+        stdout,
+        stderr,
+        resizes,
+    })
 }
 
 fn acknowledged() -> impl Strategy<Value = Acknowledged> {
@@ -43,6 +47,19 @@ fn chunk() -> impl Strategy<Value = Chunk> {
     )
 }
 
+fn size() -> impl Strategy<Value = TerminalSize> {
+    any::<(u16, u16)>().prop_map(|(columns, rows)| TerminalSize { columns, rows })
+}
+
+fn resize() -> impl Strategy<Value = Resize> {
+    (any::<(u64, u64, u64)>(), size()).prop_map(|((number, offset, time_micros), size)| Resize {
+        number,
+        offset,
+        time_micros,
+        size,
+    })
+}
+
 fn spec() -> impl Strategy<Value = Box<Spec>> {
     let env = btree_map(".{0,8}", ".{0,8}", 0..3);
     let stop = vec(any::<(i32, u64)>(), 0..3);
@@ -55,8 +72,8 @@ fn spec() -> impl Strategy<Value = Box<Spec>> {
             bytes(),
         ),
         (
-            any::<bool>(),
-            any::<bool>(),
+            any::<(bool, bool)>(),
+            proptest::option::of(size()),
             any::<(Option<u64>, Option<u64>)>(),
             stop,
             overflow,
@@ -64,7 +81,7 @@ fn spec() -> impl Strategy<Value = Box<Spec>> {
         ),
     )
         .prop_map(|((argv, env, cwd, stdin), rest)| {
-            let (stdin_open, merge, timeouts, stop, overflow, journal_max_bytes) = rest;
+            let ((stdin_open, merge), terminal, timeouts, stop, overflow, journal_max_bytes) = rest;
             let (timeout_ms, idle_timeout_ms) = timeouts;
             let env: BTreeMap<String, String> = env;
             let stop = stop
@@ -78,6 +95,7 @@ fn spec() -> impl Strategy<Value = Box<Spec>> {
                 stdin,
                 stdin_open,
                 merge,
+                terminal,
                 timeout_ms,
                 idle_timeout_ms,
                 stop,
@@ -160,10 +178,10 @@ fn request() -> impl Strategy<Value = Request> {
                 end,
             }
         }),
-        any::<(u32, u16, u16)>().prop_map(|(tag, rows, columns)| Request::Resize {
+        (tag(), any::<u64>(), size()).prop_map(|(tag, control_seq, size)| Request::Resize {
             tag,
-            rows,
-            columns
+            control_seq,
+            size
         }),
         key().prop_map(|key| Request::Status { key }),
         key().prop_map(|key| Request::Collect { key }),
@@ -186,11 +204,14 @@ fn reply() -> impl Strategy<Value = Reply> {
     let tag = any::<u32>;
     let text = || ".{0,30}";
     prop_oneof![
-        (any::<u32>(), text(), text()).prop_map(|(protocol, instance, shim)| Reply::Hello {
-            protocol,
-            instance,
-            shim
-        }),
+        (any::<(u32, bool)>(), text(), text()).prop_map(
+            |((protocol, terminals), instance, shim)| Reply::Hello {
+                protocol,
+                instance,
+                shim,
+                terminals
+            }
+        ),
         (tag(), any::<bool>(), acknowledged(), any::<u32>()).prop_map(
             |(tag, existing, acknowledged, pid)| Reply::Accepted {
                 tag,
@@ -200,6 +221,7 @@ fn reply() -> impl Strategy<Value = Reply> {
             }
         ),
         (tag(), chunk()).prop_map(|(tag, chunk)| Reply::Output { tag, chunk }),
+        (tag(), resize()).prop_map(|(tag, resize)| Reply::Resized { tag, resize }),
         (tag(), end()).prop_map(|(tag, end)| Reply::End { tag, end }),
         (tag(), code(), text()).prop_map(|(tag, code, message)| Reply::Refused {
             tag,
@@ -280,8 +302,15 @@ proptest! {
     }
 
     #[test]
-    fn a_journal_comes_back_frame_by_frame(chunks in vec(chunk(), 0..8), end in end()) {
+    fn a_journal_comes_back_frame_by_frame(
+        resize in resize(),
+        chunks in vec(chunk(), 0..8),
+        end in end(),
+    ) {
         let mut written = BytesMut::new();
+        journal::put_resize(&mut written, &resize).unwrap();
+        let first = Step::Frame(Frame::Resize(resize), written.len());
+        prop_assert_eq!(journal::step(&written.split().freeze()).unwrap(), first);
         for chunk in &chunks {
             journal::put_chunk(&mut written, chunk).unwrap();
         }

@@ -169,10 +169,7 @@ impl Place {
         Entry {
             kind: Kind::Output,
             first: Some(first),
-            to: Some(Offsets {
-                stdout: self.stdout,
-                stderr: 0,
-            }),
+            to: Some(Offsets::new(self.stdout, 0)),
             body: Body::Events(batch),
         }
     }

@@ -160,10 +160,7 @@ async fn exec(bus: &Bus, is_claude: bool) -> Outcome<usize> {
     append(&mut writer, Kind::Started, None, Body::Data(&started)).await?;
     let (mut facts, mut number) = (3, EventNo::FIRST);
     let printed = if is_claude { RECORDING } else { "" };
-    let to = Offsets {
-        stdout: printed.len() as u64,
-        stderr: 0,
-    };
+    let to = Offsets::new(printed.len() as u64, 0);
     if is_claude {
         let mut events = EventBatch::default();
         for line in RECORDING.lines() {

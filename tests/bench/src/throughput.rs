@@ -183,10 +183,7 @@ async fn line_a_message(sync: SyncInterval) -> Outcome<f64> {
         let entry = Entry {
             kind: Kind::Output,
             first: Some(EventNo(lines)),
-            to: Some(Offsets {
-                stdout: lines * LINE_BYTES,
-                stderr: 0,
-            }),
+            to: Some(Offsets::new(lines * LINE_BYTES, 0)),
             body: Body::Events(&events),
         };
         writer.append(entry, Timestamp::now()).await?;

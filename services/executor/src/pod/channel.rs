@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use rdev_frames::{
-    Acknowledged, Chunk, End, Offsets, PROTOCOL_VERSION, RefusalCode, Request, Spec, Tag,
+    Acknowledged, Chunk, End, Offsets, PROTOCOL_VERSION, RefusalCode, Request, Resize, Spec, Tag,
+    TerminalSize,
 };
 use tokio::sync::mpsc;
 
@@ -37,6 +38,8 @@ pub enum ExecEvent {
     },
     /// The command printed.
     Output(Chunk),
+    /// Its terminal has this size from here on.
+    Resized(Resize),
     /// The command ended, and everything it printed has been sent.
     End(Box<End>),
     /// The shim will not launch or follow.
@@ -74,6 +77,7 @@ pub enum ExecEvent {
 pub struct Channel {
     shared: Arc<Shared>,
     instance: Arc<str>,
+    has_terminals: bool,
 }
 
 impl Channel {
@@ -103,6 +107,7 @@ impl Channel {
         Ok(Self {
             shared,
             instance: hello.instance.into(),
+            has_terminals: hello.terminals,
         })
     }
 
@@ -110,6 +115,12 @@ impl Channel {
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.instance
+    }
+
+    /// Whether the shim can run a command in a terminal.
+    #[must_use]
+    pub const fn has_terminals(&self) -> bool {
+        self.has_terminals
     }
 
     /// Launches the command of `key`, or follows it if it was launched before.
@@ -245,6 +256,17 @@ impl ExecHandle {
     async fn order(&self, request: Request, answers: u64) {
         self.shared.expect_answers(self.tag, answers);
         self.ask(request).await;
+    }
+
+    /// Sets the size of the exec's terminal. May be sent again, as [`ExecHandle::signal`].
+    pub async fn resize(&self, control_seq: u64, size: TerminalSize) {
+        let tag = self.tag;
+        let request = Request::Resize {
+            tag,
+            control_seq,
+            size,
+        };
+        self.order(request, 1).await;
     }
 
     /// When the channel is closed, the events say so.

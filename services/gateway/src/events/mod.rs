@@ -48,13 +48,14 @@ use rdev_contract::sse::{Connected, frame_name};
 use self::ask::{Answer, EventsOptions, Reader};
 use self::feed::{Farewell, Feed, Plan};
 use self::frame::Format;
-use self::place::{Misplaced, Place};
+use self::place::Place;
 use self::progress::Progress;
 use self::view::View;
 use crate::problem::{ApiError, FirstAvailable};
 use crate::request::{InExec, InSession, Options};
 use crate::state::Gateway;
 
+pub(crate) use self::place::{Misplaced, check_tag};
 pub(crate) use self::replay::Replays;
 pub(crate) use self::tail::Tails;
 

@@ -74,7 +74,7 @@ pub(super) enum Place {
 
 /// The cursor is not a place of this exec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Misplaced {
+pub(crate) enum Misplaced {
     /// The tag says so.
     #[error("the event id is one of another exec")]
     OtherExec,
@@ -84,7 +84,7 @@ pub(super) enum Misplaced {
 }
 
 /// Whether the cursor can be of this exec at all.
-pub(super) fn check_tag(cursor: &Cursor, exec: &ExecId) -> Result<(), Misplaced> {
+pub(crate) fn check_tag(cursor: &Cursor, exec: &ExecId) -> Result<(), Misplaced> {
     if cursor.tag == exec.tag() {
         Ok(())
     } else {

@@ -11,8 +11,11 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use rdev_bus::live::Scope;
-use rdev_bus::{Bus, LogStream, Pace, ReadError};
+use rdev_bus::{Bus, LogStream, Pace, ReadError, Stored};
+use rdev_contract::envelope::Recorded;
+use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
+use rdev_contract::subject::Filter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::encode::{Encoder, Piece, Style};
@@ -77,6 +80,24 @@ impl Replays {
         Ok((bus, permit))
     }
 
+    /// What follows in the log of an exec that goes on up to `floor`, as it is stored; nothing if that
+    /// has expired. Only the leader can say so.
+    pub(crate) async fn exec_page(
+        &self,
+        exec: &ExecId,
+        after: StreamSeq,
+        floor: StreamSeq,
+        pace: &mut Pace,
+    ) -> Result<Vec<Recorded<Stored>>, ReadError> {
+        let (bus, _permit) = self.turn().await?;
+        let (log, filter) = (LogStream::Exec, Filter::exec(exec));
+        let page = bus.read_paced(log, &filter, after, floor, pace).await?;
+        if page.is_empty() {
+            check_nothing_left(bus, &filter, after).await?;
+        }
+        Ok(page)
+    }
+
     /// What follows in the log. `encoder` is that of the page before, because a line may go on.
     pub(super) fn page(&self, wanted: Wanted, encoder: Encoder) -> Flight<Answer> {
         let replays = self.clone();
@@ -102,10 +123,7 @@ impl Replays {
         let found = found.await?;
         let mut nothing_until = None;
         if found.is_empty() {
-            let last = bus.last_at_leader(LogStream::Exec, &filter).await?;
-            if last.is_some_and(|last| last.sequence > after) {
-                return Err(ReadError("a replica lags behind its leader".to_owned()));
-            }
+            check_nothing_left(bus, &filter, after).await?;
             // It has expired since.
             nothing_until = Some(floor);
         }
@@ -119,4 +137,13 @@ impl Replays {
             nothing_until,
         }))
     }
+}
+
+/// A replica has nothing behind `after`; nor has the leader.
+async fn check_nothing_left(bus: &Bus, filter: &Filter, after: StreamSeq) -> Result<(), ReadError> {
+    let last = bus.last_at_leader(LogStream::Exec, filter).await?;
+    if last.is_some_and(|last| last.sequence > after) {
+        return Err(ReadError("a replica lags behind its leader".to_owned()));
+    }
+    Ok(())
 }

@@ -113,7 +113,10 @@ impl OutputBytes {
             if self.after >= self.source.tail {
                 return Err(self.expired(None));
             }
-            let page = self.read_page().await?;
+            let (replays, source) = (&self.replays, &self.source);
+            let page = replays
+                .exec_page(&source.exec, self.after, source.tail, &mut self.pace)
+                .await?;
             if page.is_empty() {
                 return Err(self.expired(None));
             }
@@ -134,21 +137,6 @@ impl OutputBytes {
                 other => return other,
             }
         }
-    }
-
-    /// What follows in the log; nothing if that has expired. Only the leader can say so.
-    async fn read_page(&mut self) -> Result<Vec<Recorded<Stored>>, ReadError> {
-        let (bus, _permit) = self.replays.turn().await?;
-        let (log, filter) = (LogStream::Exec, Filter::exec(&self.source.exec));
-        let page = bus.read_paced(log, &filter, self.after, self.source.tail, &mut self.pace);
-        let page = page.await?;
-        if page.is_empty() {
-            let last = bus.last_at_leader(log, &filter).await?;
-            if last.is_some_and(|last| last.sequence > self.after) {
-                return Err(ReadError("a replica lags behind its leader".to_owned()));
-            }
-        }
-        Ok(page)
     }
 
     /// What this message has of the wanted bytes.

@@ -318,10 +318,7 @@ mod tests {
 
     /// Of no bytes at all.
     const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    const TO: Offsets = Offsets {
-        stdout: 7,
-        stderr: 0,
-    };
+    const TO: Offsets = Offsets::new(7, 0);
 
     fn lost() -> Complete {
         Complete::without_process(Outcome::Lost, "gone")

@@ -7,12 +7,22 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 
-use rdev_frames::{Acknowledged, Chunk, MAX_CHUNK_BYTES, Offsets, RefusalCode, Reply, Tag};
+use rdev_frames::{
+    Acknowledged, Chunk, MAX_CHUNK_BYTES, MAX_UNACKNOWLEDGED_RESIZES, Offsets, RefusalCode, Reply,
+    Resize, Tag,
+};
 
 use super::follow::Produced;
 use crate::journal::{Next, Reader};
 use crate::place::file;
 use crate::{acknowledged, link};
+
+/// What waits for the window to open.
+#[derive(Debug)]
+enum Pending {
+    Output(Chunk),
+    Size(Resize),
+}
 
 /// One claim, read from an offset of each stream on.
 #[derive(Debug)]
@@ -34,7 +44,7 @@ pub(super) struct Claimed {
     pid: Option<u32>,
     accepted: bool,
     /// Read but not sent yet.
-    pending: Option<Chunk>,
+    pending: Option<Pending>,
     sent: Offsets,
     /// The journal was read to its end and has not grown since.
     dry: bool,
@@ -97,7 +107,11 @@ impl Claimed {
             self.pid = Some(pid);
             return None;
         }
-        matches!(reply, Reply::Controlled { .. } | Reply::StdinIs { .. }).then_some(reply)
+        matches!(
+            reply,
+            Reply::Controlled { .. } | Reply::StdinIs { .. } | Reply::Unsupported { .. }
+        )
+        .then_some(reply)
     }
 
     /// The next thing to send. `gone` says that the supervisor is gone, so that the journal does not
@@ -108,6 +122,7 @@ impl Claimed {
         }
         match self.next() {
             Ok(Some(Next::Chunk(chunk))) => Produced::Reply(Reply::Output { tag, chunk }),
+            Ok(Some(Next::Resize(resize))) => Produced::Reply(Reply::Resized { tag, resize }),
             Ok(Some(Next::End(end))) => Produced::Last(Reply::End { tag, end }),
             Ok(Some(Next::Gone)) => {
                 let message = "these bytes were acknowledged and are gone".to_owned();
@@ -165,25 +180,43 @@ impl Claimed {
     fn next(&mut self) -> io::Result<Option<Next>> {
         if self.pending.is_none() && !self.dry {
             match self.reader.next()? {
-                Next::Chunk(chunk) => self.pending = Some(chunk),
+                Next::Chunk(chunk) => self.pending = Some(Pending::Output(chunk)),
+                Next::Resize(resize) => self.pending = Some(Pending::Size(resize)),
                 Next::Dry => self.dry = true,
                 next @ (Next::End(_) | Next::Gone) => return Ok(Some(next)),
             }
         }
+        let next = match self.pending.take() {
+            None => None,
+            Some(Pending::Output(chunk)) => self.send_output(chunk),
+            Some(Pending::Size(resize)) => self.send_size(resize),
+        };
+        Ok(next)
+    }
+
+    fn send_output(&mut self, mut chunk: Chunk) -> Option<Next> {
         let room = self.room().min(MAX_CHUNK_BYTES);
         if room == 0 {
-            return Ok(None);
+            self.pending = Some(Pending::Output(chunk));
+            return None;
         }
-        let Some(mut chunk) = self.pending.take() else {
-            return Ok(None);
-        };
         if chunk.bytes.len() > room {
             let mut rest = chunk.clone();
             rest.bytes = chunk.bytes.split_off(room);
             rest.offset += room as u64;
-            self.pending = Some(rest);
+            self.pending = Some(Pending::Output(rest));
         }
         self.sent.set(chunk.stream, chunk.end_offset());
-        Ok(Some(Next::Chunk(chunk)))
+        Some(Next::Chunk(chunk))
+    }
+
+    fn send_size(&mut self, resize: Resize) -> Option<Next> {
+        let unacknowledged = self.sent.resizes.saturating_sub(self.held.resizes);
+        if unacknowledged >= MAX_UNACKNOWLEDGED_RESIZES {
+            self.pending = Some(Pending::Size(resize));
+            return None;
+        }
+        self.sent.resizes = resize.number;
+        Some(Next::Resize(resize))
     }
 }

@@ -262,7 +262,7 @@ impl Follow {
         }
     }
 
-    /// Passes a signal, a cancellation or input on to the supervisor, who answers.
+    /// Passes a signal, a cancellation, a size or input on to the supervisor, who answers.
     pub(super) fn pass_on(&mut self, request: Request) -> Option<Reply> {
         if matches!(self.link, Link::Gone | Link::Ending) {
             return too_late(&request);
@@ -329,7 +329,10 @@ fn too_late(request: &Request) -> Option<Reply> {
     if let Request::Signal {
         tag, control_seq, ..
     }
-    | Request::Cancel { tag, control_seq } = *request
+    | Request::Cancel { tag, control_seq }
+    | Request::Resize {
+        tag, control_seq, ..
+    } = *request
     {
         return Some(Reply::Controlled {
             tag,

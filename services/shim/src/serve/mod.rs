@@ -71,6 +71,7 @@ fn serve(program: &Program) -> Result<(), ServeError> {
         protocol: PROTOCOL_VERSION,
         instance: place.instance.clone(),
         shim: VERSION.to_owned(),
+        terminals: true,
     })?;
     let server = Server {
         program,
@@ -242,6 +243,7 @@ impl Server<'_> {
             }
             Request::Signal { tag, .. }
             | Request::Cancel { tag, .. }
+            | Request::Resize { tag, .. }
             | Request::Stdin { tag, .. } => match self.followed(tag) {
                 Some(follow) => follow.pass_on(request),
                 None => Some(unsupported(
@@ -249,7 +251,6 @@ impl Server<'_> {
                     "this exec is not followed on this channel",
                 )),
             },
-            Request::Resize { tag, .. } => Some(unsupported(tag, "there are no terminals")),
             Request::Status { key } => Some(self.status(key)),
             Request::Collect { key } => {
                 let error = self.collect(&key).err();
@@ -432,6 +433,7 @@ fn state_of_claim(path: &std::path::Path) -> io::Result<ExecState> {
     let everything = Offsets {
         stdout: u64::MAX,
         stderr: u64::MAX,
+        resizes: u64::MAX,
     };
     let mut reader = Reader::new(File::open(path.join(file::JOURNAL))?, everything)?;
     match (reader.next()?, holder) {

@@ -1,18 +1,19 @@
-//! Starting the command, with the pipes that it writes into.
+//! Starting the command, with the pipes that it writes into or the terminal that it runs in.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use rdev_frames::Spec;
+use rdev_frames::{Spec, TerminalSize};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::Pid;
 
-use crate::STATE_DIRECTORY_VARIABLE;
+use super::terminal::Terminal;
+use crate::{Program, STATE_DIRECTORY_VARIABLE, enter};
 
 /// A command that writes a lot then seldom waits for the supervisor to be scheduled.
 const PIPE_BYTES: usize = 1024 * 1024;
@@ -28,12 +29,14 @@ pub(crate) const EXIT_NOT_EXECUTABLE: i32 = 126;
 pub(crate) struct Started {
     /// Its process.
     pub(crate) pid: Pid,
-    /// Where its standard output (or, merged, everything) comes out.
+    /// Where its standard output (or, merged or from a terminal, everything) comes out.
     pub(crate) stdout: OwnedFd,
-    /// Where its standard error comes out; `None` when merged.
+    /// Where its standard error comes out; `None` when there is one way for both.
     pub(crate) stderr: Option<OwnedFd>,
     /// Where its standard input goes in; `None` when it has none.
     pub(crate) stdin: Option<OwnedFd>,
+    /// The terminal, if it runs in one.
+    pub(crate) terminal: Option<Terminal>,
 }
 
 /// Why a command was not started.
@@ -45,8 +48,8 @@ pub(crate) struct NotStarted {
     pub(crate) message: String,
 }
 
-/// Starts the command of `spec`.
-pub(crate) fn start(spec: &Spec) -> Result<Started, NotStarted> {
+/// Starts the command of `spec`. `shim` is how to start this program again.
+pub(crate) fn start(shim: &Program, spec: &Spec) -> Result<Started, NotStarted> {
     let Some((program, arguments)) = spec.argv.split_first() else {
         return Err(not_executable("there is no command to run: argv is empty"));
     };
@@ -57,19 +60,54 @@ pub(crate) fn start(spec: &Spec) -> Result<Started, NotStarted> {
             "cannot run in {cwd:?}: it is not a directory"
         )));
     }
-    let mut command = Command::new(program);
+    let mut command = match spec.terminal {
+        Some(_) => shim.command(enter::SUBCOMMAND),
+        None => Command::new(program),
+    };
+    if spec.terminal.is_some() {
+        command.arg(program);
+    }
     command
         .args(arguments)
         .env_remove(STATE_DIRECTORY_VARIABLE)
-        .envs(&spec.env)
-        .process_group(0);
+        .envs(&spec.env);
     if let Some(cwd) = &spec.cwd {
         command.current_dir(cwd);
     }
-    spawn(spec, command).map_err(|error| explain(program, &error))
+    let started = match spec.terminal {
+        Some(size) => spawn_in_terminal(size, command),
+        None => spawn(spec, command),
+    };
+    started.map_err(|error| explain(program, &error))
+}
+
+/// The one that is started becomes the command once it has taken the terminal: see [`enter`].
+fn spawn_in_terminal(size: TerminalSize, mut command: Command) -> io::Result<Started> {
+    let (terminal, side) = Terminal::open(size)
+        .map_err(|error| io::Error::other(format!("no terminal can be opened: {error}")))?;
+    let (report, report_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    command
+        .stdin(Stdio::from(side.try_clone()?))
+        .stdout(Stdio::from(side))
+        .stderr(Stdio::from(report_writer));
+    let mut child = command.spawn()?;
+    // With it goes our copy of the pipe's other end.
+    drop(command);
+    if let Some(error) = enter::read_report(report)? {
+        child.wait()?;
+        return Err(error);
+    }
+    Ok(Started {
+        pid: pid_of(&child)?,
+        stdout: terminal.descriptor()?,
+        stderr: None,
+        stdin: Some(terminal.descriptor()?),
+        terminal: Some(terminal),
+    })
 }
 
 fn spawn(spec: &Spec, mut command: Command) -> io::Result<Started> {
+    command.process_group(0);
     let (stdout, stdout_writer) = output_pipe()?;
     let mut stderr = None;
     if spec.merge {
@@ -90,15 +128,19 @@ fn spawn(spec: &Spec, mut command: Command) -> io::Result<Started> {
         command.stdin(Stdio::null());
     }
     let child = command.spawn()?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::other("the command has no process id"))?;
     // `command` goes here, and with it our copies of the pipes' other ends.
     Ok(Started {
-        pid,
+        pid: pid_of(&child)?,
         stdout,
         stderr,
         stdin,
+        terminal: None,
     })
+}
+
+fn pid_of(child: &Child) -> io::Result<Pid> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::Error::other("the command has no process id"))
 }
 
 /// Our end must not block; the command's end is an ordinary pipe.

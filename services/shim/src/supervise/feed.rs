@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bytes::{Buf, Bytes};
 use rustix::io::Errno;
 
+use super::terminal;
+
 /// How many bytes may wait for the command to read them, beyond the first ones in its spec.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
 
@@ -24,6 +26,10 @@ pub(crate) struct Feed {
     taken: u64,
     /// Nothing is taken any more; the pipe closes when nothing waits.
     ended: bool,
+    /// The pipe is a terminal, whose end is typed.
+    is_terminal: bool,
+    /// The last byte ended a line, or there was none.
+    is_line_ended: bool,
 }
 
 impl Feed {
@@ -36,10 +42,20 @@ impl Feed {
             waiting_bytes: 0,
             taken: 0,
             ended,
+            is_terminal: false,
+            is_line_ended: true,
         };
         feed.push(first);
         feed.close_if_done();
         feed
+    }
+
+    /// Input of a terminal, which begins with `first` and is open.
+    pub(crate) fn of_terminal(terminal: OwnedFd, first: Bytes) -> Self {
+        Self {
+            is_terminal: true,
+            ..Self::new(Some(terminal), first, true)
+        }
     }
 
     /// How far input was taken.
@@ -79,8 +95,18 @@ impl Feed {
         let all = bytes.len() <= room;
         bytes.truncate(room);
         self.push(bytes);
-        self.ended = end && all;
+        if end && all {
+            self.end();
+        }
         self.close_if_done();
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if let Some(terminal) = self.pipe.as_ref().filter(|_| self.is_terminal) {
+            let typed = terminal::end_of_file(terminal, self.is_line_ended);
+            self.wait_for_pipe(typed);
+        }
     }
 
     /// Writes what the pipe takes now.
@@ -116,6 +142,11 @@ impl Feed {
             return;
         }
         self.taken += bytes.len() as u64;
+        self.is_line_ended = bytes.ends_with(b"\n");
+        self.wait_for_pipe(bytes);
+    }
+
+    fn wait_for_pipe(&mut self, bytes: Bytes) {
         self.waiting_bytes += bytes.len();
         self.waiting.push_back(bytes);
     }

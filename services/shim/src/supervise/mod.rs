@@ -12,6 +12,7 @@ mod peers;
 mod reaper;
 mod run;
 mod stop;
+mod terminal;
 pub(crate) mod tree;
 
 use std::io::{self, Read, Write};
@@ -21,6 +22,7 @@ use bytes::BytesMut;
 use rdev_frames::{FrameError, Request, Spec};
 use serde::{Deserialize, Serialize};
 
+use crate::Program;
 use crate::claim::Claim;
 use crate::place::{Place, PlaceError};
 
@@ -57,9 +59,11 @@ enum SuperviseError {
 }
 
 /// Runs the supervisor.
-pub(crate) fn main() -> ExitCode {
+pub(crate) fn main(program: &Program) -> ExitCode {
     match claim() {
-        Ok(Some((claim, spec))) => run::supervise(claim, &spec, || answer(&Answer::Claimed)),
+        Ok(Some((claim, spec))) => {
+            run::supervise(program, claim, &spec, || answer(&Answer::Claimed))
+        }
         Ok(None) => {
             answer(&Answer::Existing);
             ExitCode::SUCCESS

@@ -4,6 +4,7 @@
 //! while processes are being killed.
 
 mod finish;
+mod terminal;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +24,9 @@ use super::limits::{Limits, Over};
 use super::peers::Peers;
 use super::reaper::{self, Death};
 use super::stop::{Due, Stop};
+use super::terminal::Terminal;
 use super::tree;
+use crate::Program;
 use crate::claim::Claim;
 use crate::journal::{Writer, frame_buffer};
 
@@ -52,6 +55,7 @@ struct Supervisor {
     writer: Writer,
     outputs: [Output; 2],
     feed: Feed,
+    terminal: Option<Terminal>,
     deaths: Option<OwnedFd>,
     peers: Peers,
     stop: Stop,
@@ -77,8 +81,13 @@ struct Supervisor {
 
 /// Starts the command of a claim that was just made and stays with it until its end is written.
 /// `ready` is called as soon as followers can be served.
-pub(super) fn supervise(claim: Claim, spec: &Spec, ready: impl FnOnce()) -> ExitCode {
-    let supervisor = Supervisor::start(claim, spec);
+pub(super) fn supervise(
+    program: &Program,
+    claim: Claim,
+    spec: &Spec,
+    ready: impl FnOnce(),
+) -> ExitCode {
+    let supervisor = Supervisor::start(program, claim, spec);
     ready();
     match supervisor.and_then(Supervisor::run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,10 +100,10 @@ pub(super) fn supervise(claim: Claim, spec: &Spec, ready: impl FnOnce()) -> Exit
 }
 
 impl Supervisor {
-    fn start(claim: Claim, spec: &Spec) -> io::Result<Self> {
+    fn start(program: &Program, claim: Claim, spec: &Spec) -> io::Result<Self> {
         let mut writer = Writer::new(claim.journal.try_clone()?, spec.journal_max_bytes);
         let started = Instant::now();
-        let command = command::start(spec);
+        let command = command::start(program, spec);
         let mut deaths = None;
         let mut pid = 0;
         if let Ok(Started { pid: command, .. }) = &command {
@@ -112,6 +121,7 @@ impl Supervisor {
                 hash: Sha256::new(),
             }),
             feed: Feed::new(None, bytes::Bytes::new(), false),
+            terminal: None,
             deaths,
             peers: Peers::new(listener, pid),
             stop: Stop::new(spec.stop.clone()),
@@ -138,7 +148,12 @@ impl Supervisor {
             Ok(started) => {
                 self.outputs[0].pipe = Some(started.stdout);
                 self.outputs[1].pipe = started.stderr;
-                self.feed = Feed::new(started.stdin, spec.stdin.clone(), spec.stdin_open);
+                self.feed = match (&started.terminal, started.stdin) {
+                    (Some(_), Some(stdin)) => Feed::of_terminal(stdin, spec.stdin.clone()),
+                    (_, stdin) => Feed::new(stdin, spec.stdin.clone(), spec.stdin_open),
+                };
+                self.terminal = started.terminal;
+                self.keep_size();
             }
             Err(not_started) => {
                 self.exit = Some(Exit::Code(not_started.code));
@@ -260,6 +275,11 @@ impl Supervisor {
                 Ok(true)
             }
             Err(Errno::INTR | Errno::AGAIN) => Ok(false),
+            // Nobody has the terminal open any more.
+            Err(Errno::IO) if self.terminal.is_some() => {
+                self.outputs[index].pipe = None;
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -307,7 +327,12 @@ impl Supervisor {
         };
         for death in reaper::read(deaths) {
             match death {
-                Death::Command(exit) => self.exit = Some(exit),
+                Death::Command(exit) => {
+                    self.exit = Some(exit);
+                    if let Some(terminal) = &mut self.terminal {
+                        terminal.let_go();
+                    }
+                }
                 Death::Everyone => self.alone = true,
             }
         }
@@ -361,6 +386,11 @@ impl Supervisor {
                     applied,
                 })
             }
+            Request::Resize {
+                tag,
+                control_seq,
+                size,
+            } => Some(self.resize(tag, control_seq, size)),
             Request::Stdin {
                 tag,
                 offset,
@@ -385,7 +415,6 @@ impl Supervisor {
             Request::Launch { .. }
             | Request::Follow { .. }
             | Request::Release { .. }
-            | Request::Resize { .. }
             | Request::Status { .. }
             | Request::Collect { .. }
             | Request::Ping { .. }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use bytes::BytesMut;
 use rdev_frames::{
-    Acknowledged, Chunk, End, Offsets, RefusalCode, Reply, Request, Spec, Stream, Tag,
+    Acknowledged, Chunk, End, Offsets, RefusalCode, Reply, Request, Resize, Spec, Stream, Tag,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sha2::{Digest, Sha256};
@@ -249,6 +249,7 @@ impl Channel {
                         self.acknowledge(tag, received.to);
                     }
                 }
+                Reply::Resized { tag: of, resize } if of == tag => received.resize(&resize),
                 Reply::End { tag: of, end } if of == tag => {
                     return Finished { received, end };
                 }
@@ -265,6 +266,7 @@ impl Channel {
                     received.take(&chunk);
                     self.acknowledge(tag, received.to);
                 }
+                Reply::Resized { resize, .. } => received.resize(&resize),
                 Reply::End { end, .. } => return Finished { received, end },
                 other => panic!("neither output nor end: {other:?}"),
             }
@@ -321,6 +323,8 @@ pub(crate) struct Accepted {
 pub(crate) struct Received {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    /// Each size of the terminal, and after how many bytes: columns, rows, offset.
+    pub(crate) sizes: Vec<(u16, u16, u64)>,
     pub(crate) to: Offsets,
 }
 
@@ -329,8 +333,22 @@ impl Received {
         Self {
             stdout: Vec::new(),
             stderr: Vec::new(),
+            sizes: Vec::new(),
             to: from,
         }
+    }
+
+    pub(crate) fn resize(&mut self, resize: &Resize) {
+        let (number, offset) = (resize.number, resize.offset);
+        assert_eq!(
+            (number, offset),
+            (self.to.resizes + 1, self.to.stdout),
+            "a gap or a repeat"
+        );
+        assert!(resize.time_micros > 0);
+        self.to.resizes = number;
+        self.sizes
+            .push((resize.size.columns, resize.size.rows, offset));
     }
 
     pub(crate) fn take(&mut self, chunk: &Chunk) {

@@ -101,13 +101,7 @@ fn a_command_that_stops_when_asked_is_not_killed() {
         tag: 1,
         control_seq: 1,
     }));
-    let finished = channel.rest(
-        1,
-        Offsets {
-            stdout: 6,
-            stderr: 0,
-        },
-    );
+    let finished = channel.rest(1, Offsets::new(6, 0));
     assert_eq!(finished.stdout(), "bye\n");
     assert_eq!(finished.end.exit, Exit::Code(9));
     assert!(finished.end.canceled && finished.end.duration_ms < 10_000);
@@ -127,10 +121,7 @@ fn a_signal_is_applied_once_across_channels() {
         signal: 10,
     };
     assert!(channel.order(&usr1));
-    let mut at = Offsets {
-        stdout: channel.output(1).end_offset(),
-        stderr: 0,
-    };
+    let mut at = Offsets::new(channel.output(1).end_offset(), 0);
     channel.kill();
     let mut channel = pod.channel();
     channel.follow(1, "exec", at);
@@ -219,7 +210,7 @@ fn much_input_waits_for_the_command_and_is_asked_for_again() {
             Reply::Output { chunk, .. } => {
                 output.extend_from_slice(&chunk.bytes);
                 let stdout = chunk.end_offset();
-                channel.acknowledge(1, Offsets { stdout, stderr: 0 });
+                channel.acknowledge(1, Offsets::new(stdout, 0));
             }
             Reply::StdinIs {
                 offset,
@@ -262,10 +253,7 @@ fn what_forks_while_it_is_killed_is_caught() {
         tag: 1,
         control_seq: 1,
     }));
-    let to = Offsets {
-        stdout: chunk.end_offset(),
-        stderr: 0,
-    };
+    let to = Offsets::new(chunk.end_offset(), 0);
     let end = channel.rest(1, to).end;
     assert!(end.canceled && !end.has_survivors, "{end:?}");
     println!("caught after {} ms", end.duration_ms);
@@ -292,10 +280,7 @@ fn what_stands_still_is_asked_politely_all_the_same() {
         tag: 1,
         control_seq: 1,
     }));
-    let to = Offsets {
-        stdout: chunk.end_offset(),
-        stderr: 0,
-    };
+    let to = Offsets::new(chunk.end_offset(), 0);
     let finished = channel.rest(1, to);
     assert_eq!(finished.stdout(), "bye\n");
     assert_eq!(finished.end.exit, Exit::Code(3));

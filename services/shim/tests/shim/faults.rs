@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rdev_frames::{ExecState, Exit, Offsets, RefusalCode, Reply, Request};
+use rdev_frames::{ExecState, Exit, Offsets, RefusalCode, Reply, Request, TerminalSize};
 
 use crate::channel::{
     Channel, Finished, Pod, Received, WIDE_BYTES, argv, kill, lives, sha256, shell, supervisor_of,
@@ -59,10 +59,7 @@ fn what_was_acknowledged_is_there_for_a_take_over() {
     channel.accepted(1);
     assert_eq!(channel.output(1).bytes, "0123456789");
     let told = rdev_frames::Acknowledged {
-        offsets: Offsets {
-            stdout: 4,
-            stderr: 0,
-        },
+        offsets: Offsets::new(4, 0),
         next_event_number: 17,
     };
     channel.send(&Request::Acknowledge {
@@ -81,13 +78,7 @@ fn what_was_acknowledged_is_there_for_a_take_over() {
         tag: 7,
         control_seq: 1,
     }));
-    channel.rest(
-        7,
-        Offsets {
-            stdout: 10,
-            stderr: 0,
-        },
-    );
+    channel.rest(7, Offsets::new(10, 0));
 }
 
 #[test]
@@ -219,8 +210,11 @@ fn requests_that_make_no_sense_are_refused_and_noise_ends_the_channel() {
     channel.rest(1, Offsets::default());
     channel.send(&Request::Resize {
         tag: 1,
-        rows: 1,
-        columns: 1,
+        control_seq: 1,
+        size: TerminalSize {
+            columns: 1,
+            rows: 1,
+        },
     });
     assert!(matches!(
         channel.receive(),
@@ -250,14 +244,7 @@ fn the_end_of_a_channel_leaves_the_command_alone_and_nothing_holds_its_pipes() {
     assert!(channel.close());
     assert!(lives(pid));
     let mut channel = pod.channel();
-    channel.follow(
-        1,
-        "exec",
-        Offsets {
-            stdout: 5,
-            stderr: 0,
-        },
-    );
+    channel.follow(1, "exec", Offsets::new(5, 0));
     assert_eq!(channel.accepted(1).pid, pid);
     assert!(channel.order(&Request::Signal {
         tag: 1,
@@ -265,16 +252,7 @@ fn the_end_of_a_channel_leaves_the_command_alone_and_nothing_holds_its_pipes() {
         signal: 9,
     }));
     assert_eq!(
-        channel
-            .rest(
-                1,
-                Offsets {
-                    stdout: 5,
-                    stderr: 0
-                }
-            )
-            .end
-            .exit,
+        channel.rest(1, Offsets::new(5, 0)).end.exit,
         Exit::Signal(9)
     );
 }

@@ -19,7 +19,7 @@ fn launch_with_window(channel: &mut Channel, tag: Tag, key: &str, script: &str, 
 }
 
 fn stdout(stdout: u64) -> Offsets {
-    Offsets { stdout, stderr: 0 }
+    Offsets::new(stdout, 0)
 }
 
 /// Files named `journal` below the pod's directory.

@@ -18,3 +18,4 @@ mod faults;
 mod flow;
 mod outcomes;
 mod speed;
+mod terminal;

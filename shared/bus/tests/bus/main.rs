@@ -171,10 +171,7 @@ async fn append(
     batch: &EventBatch,
     at: Timestamp,
 ) -> Result<StreamSeq, AppendError> {
-    let to = Offsets {
-        stdout: number,
-        stderr: 0,
-    };
+    let to = Offsets::new(number, 0);
     let entry = Entry {
         kind,
         first: Some(EventNo(number)),

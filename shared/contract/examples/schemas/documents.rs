@@ -9,7 +9,7 @@ use rdev_contract::agent::Agent;
 use rdev_contract::control::ControlMessage;
 use rdev_contract::envelope::{Chain, Head};
 use rdev_contract::event::{
-    AgentLine, Command, Complete, Fragment, Kind, Resumed, Started, Text, event_name,
+    AgentLine, Command, Complete, Fragment, Kind, Resumed, Started, TerminalSize, Text, event_name,
 };
 use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionKind};
@@ -110,7 +110,7 @@ fn session_message(kind: SessionKind) -> (String, Value) {
 }
 
 /// The data of server-sent events.
-fn frames() -> [(String, Value); 10] {
+fn frames() -> [(String, Value); 11] {
     [
         frame::<Connected>(frame_name::CONNECTED),
         frame::<Map<String, Value>>(frame_name::CAUGHT_UP),
@@ -121,6 +121,7 @@ fn frames() -> [(String, Value); 10] {
         frame::<Text<'_>>(event_name::ERROR),
         frame::<AgentLine<'_>>(event_name::CLAUDE_EVENT),
         frame::<AgentLine<'_>>(event_name::CODEX_EVENT),
+        frame::<TerminalSize>(event_name::RESIZED),
         frame::<Complete>(event_name::COMPLETE),
     ]
 }
@@ -132,8 +133,11 @@ fn frame<T: JsonSchema>(name: &str) -> (String, Value) {
     finish(format!("sse-{name}"), &about, schema, generator)
 }
 
-fn output_events(generator: &mut SchemaGenerator) -> [Value; 1] {
-    [event::<Text<'_>>(generator, event_name::OUTPUT)]
+fn output_events(generator: &mut SchemaGenerator) -> [Value; 2] {
+    [
+        event::<Text<'_>>(generator, event_name::OUTPUT),
+        event::<TerminalSize>(generator, event_name::RESIZED),
+    ]
 }
 
 /// A long line's parts have `fragment` in the place of `data`.

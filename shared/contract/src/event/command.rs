@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::TerminalSize;
 use crate::agent::Agent;
 
 /// The `data` of a `command` message.
@@ -54,6 +55,9 @@ pub struct CommandSpec {
     /// One pipe for stdout and stderr, in true order; all of it is `stdout` then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub merge: bool,
+    /// It runs in a terminal of this size. `merge` and `stdin_open` are set then too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<TerminalSize>,
 }
 
 impl CommandSpec {
@@ -71,6 +75,7 @@ impl CommandSpec {
             stdin: None,
             stdin_open: false,
             merge: false,
+            tty: None,
         }
     }
 }

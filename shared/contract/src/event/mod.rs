@@ -1,13 +1,15 @@
 //! What happens to an exec, one file per fact.
 //!
 //! Facts are what the log holds; SSE frames are what a reader is shown ([`crate::sse`]). The
-//! numbered events (`output`, `error`, `claude_event`, `codex_event`, `complete`) are shown as they are stored,
+//! numbered events (`output`, `error`, `claude_event`, `codex_event`, `resized`, `complete`) are shown
+//! as they are stored,
 //! byte for byte; `command`, `started` and `resumed` take no number and are not shown.
 
 mod agent_line;
 mod command;
 mod complete;
 mod numbered;
+mod resized;
 mod resumed;
 mod started;
 
@@ -22,6 +24,7 @@ pub use agent_line::AgentLine;
 pub use command::{AgentTask, Command, CommandSpec, Requester, Work};
 pub use complete::{Complete, Outcome};
 pub use numbered::{Event, EventBatch, Fragment, OutputStream, RawEvent, Text, event_name};
+pub use resized::TerminalSize;
 pub use resumed::{Resumed, ResumedFrom};
 pub use started::{PodIdentity, Started};
 
@@ -35,7 +38,7 @@ pub enum Kind {
     Started,
     /// A take-over. By an executor.
     Resumed,
-    /// A batch of `output` and `error` events of `shell` and `git`. By an executor.
+    /// A batch of `output` and `resized` events of `shell` and `git`. By an executor.
     Output,
     /// A batch of events of `claude`. By an executor.
     Claude,

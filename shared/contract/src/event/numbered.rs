@@ -1,4 +1,5 @@
-//! `output`, `error`, `claude_event`, `codex_event`: what a command printed, and `complete`, its end.
+//! `output`, `error`, `claude_event`, `codex_event`: what a command printed, `resized`, how large its
+//! terminal is, and `complete`, its end.
 //!
 //! Written by executors in batches; read by everybody. Joined in order, the texts of the events
 //! of one stream give its exact bytes. Readers that only pass events on use [`RawEvent`], which
@@ -12,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AgentLine, Complete};
+use super::{AgentLine, Complete, TerminalSize};
 use crate::agent::Agent;
 
 /// The `type` of each numbered event; SSE uses the same names.
@@ -27,6 +28,8 @@ pub mod event_name {
     pub const CLAUDE_EVENT: &str = Agent::Claude.event_name();
     /// A JSON line of codex's standard output.
     pub const CODEX_EVENT: &str = Agent::Codex.event_name();
+    /// A size of the command's terminal.
+    pub const RESIZED: &str = "resized";
     /// The end.
     pub const COMPLETE: &str = "complete";
 }
@@ -123,6 +126,8 @@ pub enum Event<'a> {
     Agent(Agent, AgentLine<'a>),
     /// One part of an agent's line that is too long for one message.
     AgentFragment(Agent, Fragment<'a>),
+    /// The size that the command's terminal has from here on.
+    Resized(TerminalSize),
     /// The end.
     Complete(&'a Complete),
 }
@@ -176,6 +181,7 @@ impl EventBatch {
                     fragment,
                 },
             )?,
+            Event::Resized(size) => write(out, event_name::RESIZED, size)?,
             Event::Complete(complete) => write(out, event_name::COMPLETE, complete)?,
         }
         self.count += 1;

@@ -66,7 +66,7 @@ impl Content {
         let reached = std::mem::replace(&mut self.to, said);
         let is_lost = std::mem::replace(&mut self.is_lost, false);
         let fits = if is_lost {
-            said.stdout >= reached.stdout && said.stderr >= reached.stderr
+            said == said.max(reached)
         } else {
             said == reached
         };
@@ -98,6 +98,7 @@ impl Content {
                 self.add(is_stderr, &bytes);
             }
             event_name::CLAUDE_EVENT | event_name::CODEX_EVENT => self.agent(event)?,
+            event_name::RESIZED => self.to.resizes += 1,
             event_name::COMPLETE => {}
             // Of a newer build: what bytes it stands for is not known here.
             _ => {

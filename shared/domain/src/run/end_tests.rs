@@ -28,10 +28,7 @@ fn process_end(exit: Exit) -> ProcessEnd {
         spawn_error: None,
         error: None,
         has_survivors: false,
-        totals: Offsets {
-            stdout: 6,
-            stderr: 0,
-        },
+        totals: Offsets::new(6, 0),
         stdout_sha256: "aa".to_owned(),
         stderr_sha256: "bb".to_owned(),
         duration_ms: 12,
@@ -157,10 +154,7 @@ fn ends_of_claude() {
     assert_eq!(cut_off.claude_session_id, ID);
 
     // A take-over: the first lines are in the log only.
-    let after = Offsets {
-        stdout: init.len() as u64,
-        stderr: 0,
-    };
+    let after = Offsets::new(init.len() as u64, 0);
     let mut tally = Tally::new(Agent::Claude);
     tally.observe(&init);
     let mut run = Run::new(CLAUDE, after, EventNo(2)).with_tally(tally);

@@ -71,6 +71,10 @@ impl Outbox {
         self.to.stderr += bytes;
     }
 
+    pub(super) const fn released_size(&mut self) {
+        self.to.resizes += 1;
+    }
+
     /// Adds the event that carries `text` and covers everything released so far.
     pub(super) fn push(&mut self, event: &Event<'_>, text: &[u8]) {
         // The bound is enough to know for nearly every line; only the others are counted.

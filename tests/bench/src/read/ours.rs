@@ -139,10 +139,7 @@ impl ExecLines {
         let entry = Entry {
             kind: Kind::Output,
             first: Some(first),
-            to: Some(Offsets {
-                stdout: self.lines * LINE_BYTES as u64,
-                stderr: 0,
-            }),
+            to: Some(Offsets::new(self.lines * LINE_BYTES as u64, 0)),
             body: Body::Events(batch),
         };
         let sequence = self.writer.append(entry, Timestamp::now()).await?;

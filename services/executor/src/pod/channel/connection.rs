@@ -40,6 +40,7 @@ const WRITE_AT_ONCE_BYTES: usize = 256 * 1024;
 pub(super) struct Hello {
     pub(super) protocol: u32,
     pub(super) instance: String,
+    pub(super) terminals: bool,
 }
 
 /// Takes the hello, which comes first.
@@ -73,9 +74,16 @@ async fn read_hello<R: AsyncRead + Unpin>(
     loop {
         match Reply::decode(buffer).map_err(io::Error::other)? {
             Some(Reply::Hello {
-                protocol, instance, ..
+                protocol,
+                instance,
+                terminals,
+                ..
             }) => {
-                return Ok(Hello { protocol, instance });
+                return Ok(Hello {
+                    protocol,
+                    instance,
+                    terminals,
+                });
             }
             Some(other) => return Err(io::Error::other(format!("{other:?} instead of hello"))),
             None => {}

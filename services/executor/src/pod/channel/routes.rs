@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdev_frames::{Acknowledged, Chunk, Offsets, Reply, Request, Tag};
+use rdev_frames::{
+    Acknowledged, Chunk, MAX_UNACKNOWLEDGED_RESIZES, Offsets, Reply, Request, Resize, Tag,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -186,6 +188,9 @@ impl Shared {
                 false,
             ),
             Reply::Output { chunk, .. } => (ExecEvent::Output(route.take(chunk)?), false),
+            Reply::Resized { resize, .. } => {
+                (ExecEvent::Resized(route.take_resize(resize)?), false)
+            }
             Reply::End { end, .. } => (ExecEvent::End(Box::new(end)), true),
             Reply::Refused { code, message, .. } => (ExecEvent::Refused { code, message }, true),
             Reply::Lost { reason, .. } => (ExecEvent::Lost(reason), true),
@@ -262,6 +267,20 @@ impl Route {
             .checked_sub(1)
             .ok_or("the shim answered what was not asked")?;
         Ok(event)
+    }
+
+    /// Takes a size that continues what came before and stays within the window.
+    fn take_resize(&mut self, resize: Resize) -> Result<Resize, String> {
+        let expected = self.received.resizes + 1;
+        let waiting = expected.saturating_sub(self.acknowledged.resizes);
+        if resize.number != expected || waiting > MAX_UNACKNOWLEDGED_RESIZES {
+            let found = resize.number;
+            return Err(format!(
+                "the shim sent size {found} of a terminal where {expected} comes next, or too many"
+            ));
+        }
+        self.received.resizes = expected;
+        Ok(resize)
     }
 
     /// Takes output that continues what came before and stays within the window.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use rdev_frames::{
-    Acknowledged, Chunk, ExecState, Offsets, RefusalCode, Reply, Request, Spec, Stream, Tag,
+    Acknowledged, Chunk, ExecState, MAX_UNACKNOWLEDGED_RESIZES, Offsets, RefusalCode, Reply,
+    Request, Resize, Spec, Stream, Tag, TerminalSize,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -81,6 +82,7 @@ async fn open() -> (Shim, Channel) {
         protocol: 1,
         instance,
         shim: String::new(),
+        terminals: true,
     })
     .await;
     let channel = Channel::start(transport).await.unwrap();
@@ -89,7 +91,7 @@ async fn open() -> (Shim, Channel) {
 }
 
 fn stdout(stdout: u64) -> Offsets {
-    Offsets { stdout, stderr: 0 }
+    Offsets::new(stdout, 0)
 }
 
 #[tokio::test]
@@ -250,6 +252,54 @@ async fn a_shim_that_answers_what_was_not_asked_is_cut_off() {
     }
 }
 
+/// A size of a terminal of 80 columns and so many rows, before any output.
+fn resized(tag: Tag, number: u64) -> Reply {
+    let size = TerminalSize {
+        columns: 80,
+        rows: 24,
+    };
+    let resize = Resize {
+        number,
+        offset: 0,
+        time_micros: 1,
+        size,
+    };
+    Reply::Resized { tag, resize }
+}
+
+#[tokio::test]
+async fn sizes_come_in_order_and_within_their_window() {
+    for (sent, wrong) in [(0, 2), (MAX_UNACKNOWLEDGED_RESIZES + 3, 0)] {
+        let (mut shim, channel) = open().await;
+        let from = Offsets {
+            resizes: 5,
+            ..stdout(0)
+        };
+        let mut exec = channel.follow("a".to_owned(), from, WINDOW_BYTES).await;
+        let Request::Follow { tag, .. } = shim.hear().await else {
+            panic!()
+        };
+        let resizes = from.resizes + 3;
+        let acknowledged = Acknowledged {
+            offsets: Offsets { resizes, ..from },
+            next_event_number: 2,
+        };
+        exec.acknowledge(acknowledged).await;
+        shim.hear().await;
+        for number in 1..=sent {
+            shim.say(&resized(tag, from.resizes + number)).await;
+            let event = exec.next().await;
+            assert!(matches!(event, ExecEvent::Resized(_)), "{event:?}");
+        }
+        shim.say(&resized(tag, from.resizes + sent + 1 + wrong))
+            .await;
+        match exec.next().await {
+            ExecEvent::Disconnected(reason) => assert!(reason.contains("size"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_gap_and_noise_end_the_channel_for_everyone_on_it() {
     for noise in [false, true] {
@@ -349,6 +399,7 @@ async fn what_says_no_proper_hello_is_no_shim() {
         protocol: 2,
         instance: String::new(),
         shim: String::new(),
+        terminals: true,
     })
     .await;
     assert!(matches!(

@@ -10,8 +10,9 @@ use super::super::limits::Over;
 use super::{Output, Supervisor};
 use crate::place::hex;
 
-/// What a pipe may still hold once nobody below us is left to write into it.
-const LAST_READS_PER_PIPE: usize = 16;
+/// What a pipe may still hold once nobody below us is left to write into it. A pipe gives more than a
+/// hundred KiB at once, a terminal 4.
+const LAST_READS_PER_PIPE: usize = 64;
 
 /// How long and how often the end frame is tried on a full disk, whose reserve somebody else took.
 const END_RETRY_EVERY: Duration = Duration::from_millis(200);
