@@ -128,6 +128,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
         served.check_events(client, &session, &stream).await?;
     }
     check_orders(&mut served, &world.nats.url(), client, &session).await?;
+    check_terminal(&mut served, client, &session).await?;
     take_over(&mut world, &services, &session).await?;
     client.delete(&format!("/sessions/{session}")).await?;
     check_live_headers(&live.next().await.ok_or("nothing came")?)?;
@@ -176,6 +177,22 @@ async fn check_orders(
     client.order(session, exec, "signal", &body).await?;
     events.until("complete").await?;
     Ok(())
+}
+
+/// A terminal that is resized.
+async fn check_terminal(served: &mut Served, client: &Client, session: &str) -> Outcome<()> {
+    let exec = "terminal";
+    let body = json!({"type": "shell", "command": "read line", "stream_id": exec,
+        "tty": {"cols": 80, "rows": 24}});
+    client.exec(session, &body).await?;
+    let mut events = client.events(session, exec, None).await?;
+    let size = json!({"cols": 90, "rows": 30});
+    let resized = client.order(session, exec, "resize", &size).await?;
+    assert_eq!(resized.status, 202, "{}", resized.text);
+    events.until("resized").await?;
+    client.stdin(session, exec, "offset=0", "\n").await?;
+    events.until("complete").await?;
+    served.check_events(client, session, exec).await
 }
 
 /// An exec whose executor is killed, and that another one ends.
