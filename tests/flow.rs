@@ -5,6 +5,8 @@
 mod answers;
 #[path = "flow/api.rs"]
 mod api;
+#[path = "flow/archive.rs"]
+mod archive;
 #[path = "flow/as_of.rs"]
 mod as_of;
 #[path = "flow/audit.rs"]

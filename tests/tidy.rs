@@ -20,7 +20,7 @@ const FILE_MAX_LINES: usize = 500;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Which of our crates may use which. A new arrow is a design decision.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("rdev-contract", &[]),
     ("rdev-frames", &[]),
     ("rdev-runtime", &[]),
@@ -28,6 +28,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("rdev-domain", &["rdev-contract"]),
     ("rdev-bus", &["rdev-contract", "rdev-runtime"]),
     ("rdev-readmodel", &["rdev-contract"]),
+    ("rdev-archive", &["rdev-contract"]),
     ("rdev-shim", &["rdev-frames"]),
     ("rdev-gateway", &GATEWAY),
     ("rdev-executor", &EXECUTOR),
@@ -37,7 +38,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("rdev-tests", &TESTS),
     ("rdev-bench", &TESTS),
 ];
-const GATEWAY: [&str; 5] = [
+const GATEWAY: [&str; 6] = [
+    "rdev-archive",
     "rdev-contract",
     "rdev-domain",
     "rdev-bus",
@@ -52,7 +54,8 @@ const EXECUTOR: [&str; 6] = [
     "rdev-frames",
     "rdev-shim",
 ];
-const CLI: [&str; 10] = [
+const CLI: [&str; 11] = [
+    "rdev-archive",
     "rdev-bus",
     "rdev-contract",
     "rdev-domain",
@@ -80,7 +83,7 @@ const FOR_TESTS: [&str; 2] = ["rdev-embedded", "rdev-kube-standin"];
 
 /// Outside things, and the crates that own them: all others go through those. Tests of any crate
 /// may use them as a client of what they test.
-const OWNERS: [(&str, &[&str]); 17] = [
+const OWNERS: [(&str, &[&str]); 20] = [
     // The bench publishes what is not fenced, to show what fencing costs.
     ("async-nats", &["rdev-bus", "rdev-bench"]),
     ("axum", &["rdev-gateway", "rdev-bench"]),
@@ -117,6 +120,9 @@ const OWNERS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("reqwest", &["rdev-cli", "rdev-tests", "rdev-bench"]),
+    ("object_store", &["rdev-archive"]),
+    ("zstd", &["rdev-archive"]),
+    ("hyper-rustls", &["rdev-archive"]),
     ("schemars", &["rdev-contract"]),
     ("tracing-subscriber", &["rdev-runtime"]),
     ("humantime", &["rdev-runtime"]),

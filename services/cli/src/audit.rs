@@ -1,17 +1,19 @@
-//! `rdev audit`: does the log hold what its writers wrote, and do the tables hold what the log
-//! says. Reads the log; the tables that are in use are only read, but for `--rebuild`.
+//! `rdev audit`: do log and archive hold what their writers wrote, and do the tables hold what they
+//! say. Reads both; the tables that are in use are only read, but for `--rebuild`.
 //!
 //! It ends with 0 (equal), 1 (different) or 2 (it could not find out), and prints one report, for
 //! people or as JSON.
 
 mod exec;
 mod execs;
+mod messages;
 mod report;
 mod tables;
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use rdev_archive::{Archive, ArchiveArgs, ArchiveError, InvalidArchiveUrl};
 use rdev_bus::{Bus, BusConfig, ConnectError, ReadError};
 use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
 use rdev_projector::rebuild::RebuildError;
@@ -33,6 +35,9 @@ pub(crate) struct Options {
     /// The log. Its TTLs must be those of the services: they tell what may have expired.
     #[command(flatten)]
     bus: BusConfig,
+    /// Where execs are kept beyond the log.
+    #[command(flatten)]
+    archive: ArchiveArgs,
     /// The database of the read model.
     #[arg(
         long,
@@ -42,11 +47,11 @@ pub(crate) struct Options {
         default_value = "postgres://rdev@127.0.0.1:5432/rdev"
     )]
     postgres_url: PostgresUrl,
-    /// Fold the log into new tables and put them in the place of the old ones, at once. The
+    /// Fold log and archive into new tables and put them in the place of the old ones, at once. The
     /// services go on meanwhile. Indexes, triggers and views of your own on them are gone.
     #[arg(long, conflicts_with_all = ["exec", "execs", "project"])]
     rebuild: bool,
-    /// Verify the messages of all execs of the log, in one pass.
+    /// Verify the messages of all execs of log and archive.
     #[arg(long, conflicts_with_all = ["exec", "project"])]
     execs: bool,
     /// Verify the messages of this exec: PROJECT/SESSION/STREAM. Without it, the tables of the
@@ -108,6 +113,12 @@ pub(crate) enum Failure {
     /// The log does not answer.
     #[error(transparent)]
     Log(#[from] ReadError),
+    /// The archive does not answer.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// There can be no archive at that place.
+    #[error("RDEV_ARCHIVE_URL: {0}")]
+    ArchiveUrl(#[from] InvalidArchiveUrl),
     /// The log cannot be folded, or the tables not be swapped.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
@@ -121,7 +132,9 @@ pub(crate) enum Failure {
     )]
     Outdated,
     /// There is nothing to verify.
-    #[error("the log holds no message of {0}: retention removed them, or there never was one")]
+    #[error(
+        "log and archive hold no message of {0}: retention removed them, or there never was one"
+    )]
     Nothing(ExecId),
     /// It was told to end.
     #[error("stopped before it was done")]
@@ -171,19 +184,32 @@ fn run(options: &Options) -> Result<bool, Failure> {
 }
 
 async fn audit(options: &Options) -> Result<bool, Failure> {
-    let bus = Bus::connect(options.bus.clone(), "rdev-audit").await?;
+    let sources = Sources {
+        bus: Bus::connect(options.bus.clone(), "rdev-audit").await?,
+        archive: Archive::open(&options.archive.archive_url)?,
+        config: options.bus.clone(),
+    };
     if let Some(exec) = options.exec() {
-        return told(&exec::audit(&bus, &options.bus, exec).await?, options.json);
+        return told(&exec::audit(&sources, exec).await?, options.json);
     }
     if options.execs {
-        return told(&execs::audit(&bus, &options.bus).await?, options.json);
+        return told(&execs::audit(&sources).await?, options.json);
     }
     let report = if options.rebuild {
-        tables::rebuild(&bus, &options.bus, &options.postgres_url).await?
+        tables::rebuild(&sources, &options.postgres_url).await?
     } else {
-        tables::audit(&bus, &options.bus, &options.postgres_url).await?
+        tables::audit(&sources, &options.postgres_url).await?
     };
     told(&report, options.json)
+}
+
+/// What is audited.
+struct Sources {
+    bus: Bus,
+    /// What the log has forgotten.
+    archive: Option<Archive>,
+    /// How long the log keeps what.
+    config: BusConfig,
 }
 
 /// Prints the report, and says whether everything is equal.

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rdev_archive::{ArchiveUrl, InvalidArchiveUrl};
 use rdev_embedded::{
     DeathSignal, Home, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Server,
     StartError,
@@ -49,6 +50,10 @@ pub(crate) struct Options {
         default_value = ".rdev"
     )]
     data_dir: PathBuf,
+    /// Where execs are kept beyond the log: a directory in the data directory if it is not set,
+    /// nowhere if it is empty.
+    #[arg(long, env = "RDEV_ARCHIVE_URL", value_name = "RDEV_ARCHIVE_URL")]
+    archive_url: Option<ArchiveUrl>,
     /// Delete the data of earlier runs first.
     #[arg(long)]
     fresh: bool,
@@ -76,6 +81,9 @@ pub(crate) enum DevError {
         /// Why not.
         error: std::io::Error,
     },
+    /// There can be no archive in the data directory.
+    #[error(transparent)]
+    Archive(#[from] InvalidArchiveUrl),
     /// A server does not start.
     #[error(transparent)]
     Server(#[from] StartError),
@@ -96,6 +104,10 @@ pub(crate) enum DevError {
 pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevError> {
     let data_dir = prepare(&options)?;
     let listen = free_address(options.listen)?;
+    let archive = match options.archive_url {
+        Some(url) => url,
+        None => ArchiveUrl::of_directory(&data_dir.join("archive"))?,
+    };
     let log_limit = match std::env::var_os(LOG_MAX_BYTES_VARIABLE) {
         Some(_) => None,
         None => Some(LogLimit::of(&data_dir).map_err(|error| data_dir_error(&data_dir, &error))?),
@@ -113,6 +125,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
         log_limit,
         nats: nats.url(),
         postgres: postgres.url(),
+        archive: archive.to_string(),
     };
     // The servers end after the services, which drain into them.
     let servers = Shutdown::new();
@@ -130,6 +143,7 @@ struct Settings {
     log_limit: Option<LogLimit>,
     nats: String,
     postgres: String,
+    archive: String,
 }
 
 impl Settings {
@@ -151,6 +165,7 @@ impl Settings {
             })
             .variable("RDEV_NATS_URL", &self.nats)
             .variable("RDEV_POSTGRES_URL", &self.postgres)
+            .variable("RDEV_ARCHIVE_URL", &self.archive)
             .variable("RDEV_LISTEN", self.listen.to_string())
             .variable("RDEV_BACKEND", "local")
             .variable("RDEV_LOCAL_ROOT", self.data_dir.join("pods"))
@@ -212,10 +227,11 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
         .map_err(not_ready)?;
     let lines = format!(
         "ready: {base}\n{}\n  NATS, for consumers:    {}\n  PostgreSQL, for audits: {}\n  \
-         logs and data:          {}\n",
+         archive, for audits:    {}\n  logs and data:          {}\n",
         demo::walk_through(&base, &session),
         settings.nats,
         settings.postgres,
+        settings.archive,
         settings.data_dir.display(),
     );
     announce(&mut std::io::stdout(), &lines);

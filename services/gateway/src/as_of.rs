@@ -287,13 +287,14 @@ mod tests {
         let nowhere = "postgres://rdev@127.0.0.1:1/rdev".parse().unwrap();
         Gateway {
             log: Log(None),
+            past: crate::history::Past::default(),
             read_model: ReadModel::new(&nowhere),
             projection: Projection::default(),
             cors: crate::CorsOrigins::Any,
             limits: rdev_domain::request::RequestLimits::default(),
             heartbeat: Duration::from_secs(15),
             tails: crate::events::Tails::default(),
-            replays: crate::events::Replays::new(Log(None)),
+            replays: crate::events::Replays::new(Log(None), crate::history::Past::default()),
             known_sessions: Arc::default(),
             screens: crate::screen::Screens::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(1)),

@@ -7,7 +7,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rdev_archive::{ArchiveArgs, ArchiveUrl};
 use rdev_bus::BusConfig;
+use rdev_domain::archive;
 use rdev_domain::request::RequestLimits;
 use rdev_readmodel::PostgresUrl;
 use rdev_runtime::parse_duration;
@@ -60,6 +62,9 @@ pub struct Config {
         default_value = "postgres://rdev@127.0.0.1:5432/rdev"
     )]
     pub postgres_url: PostgresUrl,
+    /// Where execs are kept beyond the log.
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
     /// The longest time that a command may be given.
     #[arg(
         long,
@@ -141,14 +146,28 @@ impl Config {
     /// # Errors
     /// Names the settings and says what to do.
     pub fn check(&self) -> Result<(), String> {
-        if self.bus.output_ttl >= self.max_timeout {
-            return Ok(());
+        if self.bus.output_ttl < self.max_timeout {
+            return Err(
+                "RDEV_OUTPUT_TTL is shorter than RDEV_MAX_TIMEOUT: output would expire while its \
+                 command runs; raise the one or lower the other"
+                    .to_owned(),
+            );
         }
-        Err(
-            "RDEV_OUTPUT_TTL is shorter than RDEV_MAX_TIMEOUT: output would expire while its \
-             command runs; raise the one or lower the other"
-                .to_owned(),
-        )
+        let is_archived = self.archive.archive_url != ArchiveUrl::Off;
+        if is_archived && archive::longest_run(self.shortest_life()) < self.max_timeout {
+            return Err(
+                "RDEV_OUTPUT_TTL and RDEV_FACTS_TTL must be twice RDEV_MAX_TIMEOUT or more where \
+                 there is an archive (RDEV_ARCHIVE_URL): output could expire before it is archived"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The life of what expires first.
+    #[must_use]
+    pub fn shortest_life(&self) -> Duration {
+        archive::shortest_life(self.bus.output_ttl, self.bus.facts_ttl)
     }
 
     /// What an exec request may ask for.
@@ -192,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_archived_must_live_until_it_is() {
+        let archived = |ttl| {
+            let archive = ["--archive-url", "file:///archive", "--max-timeout", "1h"];
+            parse(&[&archive[..], &["--output-ttl", ttl]].concat()).unwrap()
+        };
+        assert_eq!(archived("2h").check(), Ok(()));
+        let refused = archived("119m").check().unwrap_err();
+        assert!(refused.contains("RDEV_ARCHIVE_URL"), "{refused}");
+    }
+
+    #[test]
     fn wrong_values_name_the_setting() {
         for (flag, value) in [
             ("--listen", "nowhere"),
@@ -203,6 +233,7 @@ mod tests {
             ("--max-timeout", "soon"),
             ("--postgres-url", "http://db"),
             ("--cors-origins", "a.example"),
+            ("--archive-url", "ftp://archive"),
         ] {
             let error = parse(&[flag, value]).unwrap_err();
             let variable = flag

@@ -58,7 +58,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, ApiError> {
     let bus = gateway.log.connected()?;
     let canceled = cancel_exec(&gateway, bus, &exec, &by, "").await?;
-    accepted(&gateway, bus, &exec, canceled).await
+    accepted(&gateway, &exec, canceled).await
 }
 
 /// `POST …/execs/{stream}/signal`: every process of the exec gets a signal.
@@ -83,7 +83,7 @@ pub(crate) async fn signal(
         Ok(Some(control::signal(given, signal)))
     };
     order(&gateway, bus, &exec, &by, decide).await?;
-    accepted(&gateway, bus, &exec, None).await
+    accepted(&gateway, &exec, None).await
 }
 
 /// `POST …/execs/{stream}/resize`: the terminal of the exec gets another size.
@@ -100,7 +100,7 @@ pub(crate) async fn resize(
         Ok(Some(control::resize(given, size)))
     };
     order(&gateway, bus, &exec, &by, decide).await?;
-    accepted(&gateway, bus, &exec, None).await
+    accepted(&gateway, &exec, None).await
 }
 
 /// Which piece of standard input the body is.
@@ -152,11 +152,10 @@ pub(crate) async fn stdin(
 /// 202 with the exec as it is now.
 async fn accepted(
     gateway: &Gateway,
-    bus: &Bus,
     exec: &ExecId,
     written: Option<StreamSeq>,
 ) -> Result<Response, ApiError> {
-    let state = state_of(bus, exec).await?;
+    let state = state_of(&gateway.history()?, exec).await?;
     let state = state.ok_or(ApiError::NotFound("exec"))?;
     let body = Json(view(&state)?);
     let Some(sequence) = written else {
@@ -211,7 +210,7 @@ async fn cancel_exec(
     reason: &str,
 ) -> Result<Option<StreamSeq>, ApiError> {
     loop {
-        let state = open_exec(gateway, bus, exec).await?;
+        let state = open_exec(gateway, exec).await?;
         if state.claim.is_some() {
             let decide = |_: &ExecState, given: &Given| Ok(control::cancel(given, reason));
             order(gateway, bus, exec, by, decide).await?;
@@ -247,8 +246,8 @@ async fn end_queued(
 }
 
 /// The exec, if something may be ordered of it.
-async fn open_exec(gateway: &Gateway, bus: &Bus, exec: &ExecId) -> Result<ExecState, ApiError> {
-    match state_of(bus, exec).await? {
+async fn open_exec(gateway: &Gateway, exec: &ExecId) -> Result<ExecState, ApiError> {
+    match state_of(&gateway.history()?, exec).await? {
         Some(state) if state.complete.is_none() => Ok(state),
         Some(_) => Err(EXEC_COMPLETE),
         None => match gateway.read_model.exec(exec).await? {
@@ -268,7 +267,7 @@ async fn order(
     decide: impl Fn(&ExecState, &Given) -> Result<Option<Addition>, ApiError>,
 ) -> Result<Given, ApiError> {
     loop {
-        let state = open_exec(gateway, bus, exec).await?;
+        let state = open_exec(gateway, exec).await?;
         let last = bus.last_order(exec).await?;
         let (after, before) = match last {
             Some(last) => (last.sequence, last.value.given),

@@ -1,12 +1,12 @@
-//! Execs as records: one is folded from the log, so it is true at once and without PostgreSQL;
-//! what the log no longer holds, and the list, come from the read model.
+//! Execs as records: one is folded from the log, or from the archive behind it, so it is true at once
+//! and without PostgreSQL; what neither holds any more, and the list, come from the read model.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use rdev_bus::Bus;
 use rdev_bus::live::{LogReader, Next, Scope};
+use rdev_bus::{Bus, Stored};
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::Kind;
 use rdev_contract::http::{ExecView, Page, RunUsage};
@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::as_of::UpToDate;
 use crate::filter::Wanted;
+use crate::history::History;
 use crate::problem::ApiError;
 use crate::request::{InExec, InProject, InSession, Options, Paging};
 use crate::state::Gateway;
@@ -76,18 +77,18 @@ pub(crate) async fn get(
             format!("wait is at most {WAIT_MAX_SECONDS} seconds"),
         ));
     }
-    let bus = gateway.log.connected()?;
-    let Some(mut state) = state_of(bus, &exec).await? else {
+    let history = gateway.history()?;
+    let Some(mut state) = state_of(&history, &exec).await? else {
         return from_read_model(&gateway.read_model, &exec).await;
     };
     if state.complete.is_none() && wait > 0 {
-        let end = wait_for_end(bus, &exec, &state);
+        let end = wait_for_end(history.bus(), &exec, &state);
         tokio::select! {
             ended = end => ended?,
             () = tokio::time::sleep(Duration::from_secs(wait)) => {}
             () = gateway.shutdown.requested() => {}
         }
-        state = state_of(bus, &exec).await?.unwrap_or(state);
+        state = state_of(&history, &exec).await?.unwrap_or(state);
     }
     let mut view = view(&state)?;
     if state.complete.is_some() && state.command.spec.work.agent().is_some() {
@@ -113,10 +114,20 @@ async fn from_read_model(
         .ok_or(ApiError::NotFound("exec"))
 }
 
-pub(crate) async fn state_of(bus: &Bus, exec: &ExecId) -> Result<Option<ExecState>, ApiError> {
-    let stored = bus.last_of_each_kind(exec).await?;
+pub(crate) async fn state_of(
+    history: &History,
+    exec: &ExecId,
+) -> Result<Option<ExecState>, ApiError> {
+    let held = history.bus().last_of_each_kind(exec).await?;
+    match folded(&held)? {
+        Some(state) => Ok(Some(state)),
+        None => folded(&history.archived_kinds(exec).await?),
+    }
+}
+
+fn folded(stored: &[Recorded<Stored>]) -> Result<Option<ExecState>, ApiError> {
     let mut messages = Vec::with_capacity(stored.len());
-    for Recorded { sequence, value } in &stored {
+    for Recorded { sequence, value } in stored {
         let value = Message::decode(&value.payload).map_err(ApiError::internal)?;
         messages.push(Recorded {
             sequence: *sequence,

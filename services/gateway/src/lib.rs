@@ -2,7 +2,7 @@
 //!
 //! Commands come in (`accept`) and go into the log, as do orders for them (`control`); events come out of the log and go to
 //! readers as server-sent events (`events`) or as the bytes that were printed (`output`); sessions and single execs are folded from the log,
-//! lists come from the read model. All paths are in `routes`, all errors in `problem`.
+//! lists come from the read model. What the log has forgotten is read from the archive (`history`). All paths are in `routes`, all errors in `problem`.
 //!
 //! Invariant: a gateway keeps no state that matters. Any replica serves any request, and ending
 //! one loses nothing that a reader cannot resume elsewhere.
@@ -18,6 +18,7 @@ mod execs;
 mod filter;
 mod flights;
 mod health;
+mod history;
 mod known;
 mod output;
 mod problem;

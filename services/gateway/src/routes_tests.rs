@@ -21,13 +21,14 @@ fn app() -> Router {
     let nowhere = "postgres://rdev@127.0.0.1:1/rdev".parse().unwrap();
     router(Gateway {
         log: Log(None),
+        past: crate::history::Past::default(),
         read_model: ReadModel::new(&nowhere),
         projection: crate::as_of::Projection::default(),
         cors: crate::CorsOrigins::Any,
         limits: rdev_domain::request::RequestLimits::default(),
         heartbeat: Duration::from_secs(15),
         tails: crate::events::Tails::default(),
-        replays: crate::events::Replays::new(Log(None)),
+        replays: crate::events::Replays::new(Log(None), crate::history::Past::default()),
         known_sessions: std::sync::Arc::default(),
         screens: crate::screen::Screens::default(),
         streams: std::sync::Arc::new(tokio::sync::Semaphore::new(1)),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdev_archive::Archive;
 use rdev_bus::topology::TopologyError;
 use rdev_bus::{Bus, ConnectError};
 use rdev_readmodel::ReadModel;
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::as_of::Projection;
 use crate::config::Config;
 use crate::events::{Replays, Tails};
+use crate::history::Past;
 use crate::routes::router;
 use crate::screen::Screens;
 use crate::serve::serve;
@@ -88,6 +90,9 @@ impl Prepared {
 /// See [`StartError`]. NATS that is not there yet is waited for.
 pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, StartError> {
     config.check().map_err(StartError::Settings)?;
+    let archive = Archive::open(&config.archive.archive_url)
+        .map_err(|error| StartError::Settings(format!("RDEV_ARCHIVE_URL: {error}")))?;
+    let past = Past::of(archive, config.shortest_life());
     limits::raise_open_files();
     let (bus, replays) = tokio::select! {
         both = reach_twice(&config) => both?,
@@ -101,13 +106,14 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
     let address = listener.local_addr().map_err(listening)?;
     let gateway = Gateway {
         log: Log(Some(bus)),
+        past: past.clone(),
         read_model: ReadModel::new(&config.postgres_url),
         projection: Projection::default(),
         limits: config.limits(),
         heartbeat: config.heartbeat,
         cors: config.cors_origins,
         tails: Tails::until(shutdown.clone()),
-        replays: Replays::new(Log(Some(replays))),
+        replays: Replays::new(Log(Some(replays)), past),
         known_sessions: Arc::default(),
         screens: Screens::default(),
         streams: Arc::new(Semaphore::new(config.max_streams)),

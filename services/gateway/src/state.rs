@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::as_of::Projection;
 use crate::cors::CorsOrigins;
 use crate::events::{Replays, Tails};
+use crate::history::{History, Past};
 use crate::known::KnownSessions;
 use crate::problem::ApiError;
 use crate::screen::Screens;
@@ -29,6 +30,8 @@ use crate::screen::Screens;
 pub(crate) struct Gateway {
     /// The log.
     pub(crate) log: Log,
+    /// What the log has forgotten.
+    pub(crate) past: Past,
     /// Lists and conversations.
     pub(crate) read_model: ReadModel,
     /// How far those are.
@@ -51,6 +54,13 @@ pub(crate) struct Gateway {
     pub(crate) streams: Arc<Semaphore>,
     /// The end of the process.
     pub(crate) shutdown: Shutdown,
+}
+
+impl Gateway {
+    /// The connected log, and the archive behind it.
+    pub(crate) fn history(&self) -> Result<History, ApiError> {
+        Ok(History::new(self.log.connected()?, &self.past))
+    }
 }
 
 /// The log, or nothing in tests of what needs none.

@@ -1,5 +1,6 @@
 //! Settings of the projector.
 
+use rdev_archive::ArchiveArgs;
 use rdev_bus::BusConfig;
 use rdev_readmodel::PostgresUrl;
 use rdev_runtime::health::HealthArgs;
@@ -35,6 +36,9 @@ pub struct Config {
         default_value = "postgres://rdev@127.0.0.1:5432/rdev"
     )]
     pub postgres_url: PostgresUrl,
+    /// Where execs are kept beyond the log.
+    #[command(flatten)]
+    pub archive: ArchiveArgs,
     /// Probes.
     #[command(flatten)]
     pub health: HealthArgs,

@@ -1,12 +1,14 @@
 //! The projector: follows the log and writes the read model in PostgreSQL.
 //!
 //! `follow` → `project` (pure) → `store` (rows and position in one transaction). Of several
-//! projectors one is active, the others stand by.
+//! projectors one is active, the others stand by. Beside that, `archive` keeps execs that have ended
+//! beyond their life in the log.
 //!
 //! Invariants: the tables hold nothing that the log does not; each message counts exactly once,
 //! wherever a projector is killed; PostgreSQL or NATS being away is waited out.
 
 mod agent;
+mod archive;
 mod backoff;
 mod config;
 mod follow;
@@ -23,13 +25,16 @@ mod log;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rdev_archive::{Archive, InvalidArchiveUrl};
 use rdev_bus::{Bus, ConnectError, LogStream};
 use rdev_readmodel::{
     Database, Leadership, MigrateError, PostgresUrl, ReadError, StandBy, WriteError, migrate,
 };
 use rdev_runtime::Shutdown;
 use rdev_runtime::health::{self, Readiness};
+use tokio::sync::watch;
 
+use crate::archive::{Progress, Standing};
 use crate::backoff::Backoff;
 pub use crate::config::{Arguments, Config};
 use crate::lag::Board;
@@ -61,6 +66,9 @@ pub enum RunError {
     /// The NATS server is of no use.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// There cannot be an archive at this place.
+    #[error("RDEV_ARCHIVE_URL: {0}")]
+    Archive(#[from] InvalidArchiveUrl),
     /// The address for probes cannot be used.
     #[error("RDEV_HEALTH_LISTEN: {0}")]
     Health(#[from] std::io::Error),
@@ -71,42 +79,65 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
-    let board = Board::default();
-    let shown = board.clone();
-    let readiness = Readiness::reporting(move || shown.report(Timestamp::now()));
+    let archive = Archive::open(&config.archive.archive_url)?;
+    let (board, progress) = (Board::default(), Progress::default());
+    let readiness = reporting(&board, archive.is_some().then_some(&progress));
     let probes = async {
         match config.health.health_listen {
             Some(address) => health::serve(address, readiness.clone()).await,
             None => std::future::pending().await,
         }
     };
+    let (standing, elsewhere) = watch::channel(Standing::StandingBy);
+    let archiving = async {
+        if let Some(archive) = &archive {
+            archive::run(&config, archive, elsewhere, &progress).await;
+        }
+        std::future::pending().await
+    };
+    let archive = archive.as_ref();
+    let projecting = project(&config, archive, &readiness, &board, &standing, &shutdown);
     tokio::select! {
-        outcome = Box::pin(project(&config, &readiness, &board, &shutdown)) => outcome,
+        outcome = Box::pin(projecting) => outcome,
         outcome = probes => Ok(outcome?),
+        // It does not hold up the end: what it has begun is begun again.
+        outcome = Box::pin(archiving) => outcome,
     }
+}
+
+/// What probes are shown.
+fn reporting(board: &Board, progress: Option<&Progress>) -> Readiness {
+    let (board, progress) = (board.clone(), progress.cloned());
+    Readiness::reporting(move || {
+        let now = Timestamp::now();
+        let archive = progress.as_ref().map(|progress| progress.report(now));
+        board.report(now) + &archive.unwrap_or_default()
+    })
 }
 
 async fn project(
     config: &Config,
+    archive: Option<&Archive>,
     readiness: &Readiness,
     board: &Board,
+    standing: &watch::Sender<Standing>,
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
     let bus = tokio::select! {
-        bus = prepare(config) => bus?,
+        bus = prepare(config, standing) => bus?,
         () = shutdown.requested() => return Ok(()),
     };
     let database = Database::for_writing(&config.postgres_url);
     while !shutdown.is_requested() {
         let leadership = tokio::select! {
-            leadership = stand_by(&config.postgres_url, readiness) => leadership,
+            leadership = stand_by(&config.postgres_url, readiness, standing) => leadership,
             () = shutdown.requested() => break,
         };
         tracing::info!("this projector is the active one");
         board.set_active(true);
         tokio::select! {
             () = follow_all(&bus, &database, board, shutdown) => {}
-            () = renew(&bus, config, &database) => {}
+            () = renew(&bus, archive, config, &database) => {}
             () = leadership.lost() => {
                 readiness.set(false);
                 tracing::warn!("PostgreSQL is away, and with it the lock: standing by");
@@ -130,27 +161,35 @@ async fn follow_all(bus: &Bus, database: &Database, board: &Board, shutdown: &Sh
 
 /// After an upgrade: rows that an older build made lack what this one makes of the same messages,
 /// until all are folded anew. Never returns: following goes on beside it, and after it.
-async fn renew(bus: &Bus, config: &Config, database: &Database) {
-    while let Err(reason) = try_renew(bus, config, database).await {
+async fn renew(bus: &Bus, archive: Option<&Archive>, config: &Config, database: &Database) {
+    while let Err(reason) = try_renew(bus, archive, config, database).await {
         tracing::warn!(%reason, "the tables of an older build could not be folded anew yet");
         tokio::time::sleep(RENEW_RETRY_DELAY).await;
     }
     std::future::pending().await
 }
 
-async fn try_renew(bus: &Bus, config: &Config, database: &Database) -> Result<(), RenewError> {
+async fn try_renew(
+    bus: &Bus,
+    archive: Option<&Archive>,
+    config: &Config,
+    database: &Database,
+) -> Result<(), RenewError> {
     if database.is_fold_current().await? {
         return Ok(());
     }
-    tracing::info!("an older build made rows: the log is folded anew beside them");
-    let done = rebuild(bus, config.bus.facts_ttl, &config.postgres_url).await?;
+    tracing::info!("an older build made rows: log and archive are folded anew beside them");
+    let done = rebuild(bus, archive, config.bus.facts_ttl, &config.postgres_url).await?;
+    for reason in &done.fold.damaged {
+        tracing::error!(reason, "rows of an exec are kept as they were");
+    }
     let messages: u64 = done.fold.logs.iter().map(|log| log.messages).sum();
     tracing::info!(messages, kept = done.kept, "the tables are of this build");
     Ok(())
 }
 
 /// Brings the tables up to date and connects to the log; waits for servers that are away.
-async fn prepare(config: &Config) -> Result<Bus, RunError> {
+async fn prepare(config: &Config, standing: &watch::Sender<Standing>) -> Result<Bus, RunError> {
     let mut backoff = Backoff::new();
     loop {
         match migrate(&config.postgres_url).await {
@@ -160,6 +199,7 @@ async fn prepare(config: &Config) -> Result<Bus, RunError> {
                 break;
             }
             Err(reason @ MigrateError::Unavailable(_)) => {
+                standing.send_replace(Standing::Archiving);
                 tracing::warn!(%reason, "waiting for PostgreSQL");
             }
             Err(error @ MigrateError::Failed(_)) => return Err(error.into()),
@@ -180,10 +220,17 @@ async fn prepare(config: &Config) -> Result<Bus, RunError> {
 }
 
 /// Waits until this is the one active projector.
-async fn stand_by(url: &PostgresUrl, readiness: &Readiness) -> Leadership {
+async fn stand_by(
+    url: &PostgresUrl,
+    readiness: &Readiness,
+    standing: &watch::Sender<Standing>,
+) -> Leadership {
     let mut backoff = Backoff::new();
     loop {
-        match try_stand_by(url, readiness).await {
+        let leadership = try_stand_by(url, readiness, standing).await;
+        // Active, or PostgreSQL is away.
+        standing.send_replace(Standing::Archiving);
+        match leadership {
             Ok(leadership) => return leadership,
             Err(reason) => {
                 readiness.set(false);
@@ -194,7 +241,11 @@ async fn stand_by(url: &PostgresUrl, readiness: &Readiness) -> Leadership {
     }
 }
 
-async fn try_stand_by(url: &PostgresUrl, readiness: &Readiness) -> Result<Leadership, WriteError> {
+async fn try_stand_by(
+    url: &PostgresUrl,
+    readiness: &Readiness,
+    standing: &watch::Sender<Standing>,
+) -> Result<Leadership, WriteError> {
     let mut candidate = StandBy::connect(url).await?;
     let mut told = false;
     loop {
@@ -206,6 +257,7 @@ async fn try_stand_by(url: &PostgresUrl, readiness: &Readiness) -> Result<Leader
             Err(again) => candidate = again,
         }
         readiness.set(true);
+        standing.send_replace(Standing::StandingBy);
         if !told {
             tracing::info!("another projector is active: standing by");
             told = true;

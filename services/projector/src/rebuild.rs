@@ -1,4 +1,4 @@
-//! Folds the log anew: into tables beside those that are in use, to be compared with them or to
+//! Folds log and archive anew: into tables beside those that are in use, to be compared with them or to
 //! take their place. For audits, and for tables whose rows an older build made.
 //!
 //! Invariant: whatever goes wrong, the tables in use are as before.
@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use rdev_archive::Archive;
 use rdev_bus::{Bus, LogStream, ReadError, StreamIdentity};
+use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_readmodel::{
     Database, Image, LogHorizon, LogIdentity, PostgresUrl, Scratch, ScratchError,
@@ -45,15 +47,21 @@ pub struct FoldedLog {
     pub position: StreamSeq,
     /// Messages that took.
     pub messages: u64,
+    /// Execs of which it has forgotten something, and the archive has everything.
+    pub archived_execs: usize,
     /// How long the first of it took, without catching up.
     pub took: Duration,
 }
 
 /// Tables that hold the log up to the places where the image is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Fold {
     /// By stream.
     pub logs: Vec<FoldedLog>,
+    /// Execs that the archive had to help out with.
+    pub archived: Vec<ExecId>,
+    /// Objects of the archive that cannot be read, and why.
+    pub damaged: Vec<String>,
     /// What is not as one would think, for people.
     pub notes: Vec<String>,
 }
@@ -63,22 +71,23 @@ pub struct Fold {
 pub struct Rebuilt {
     /// What they were folded from.
     pub fold: Fold,
-    /// Rows that were kept because the log no longer holds what made them.
+    /// Rows that were kept because neither log nor archive holds what made them.
     pub kept: u64,
 }
 
-/// Folds the log into new tables and puts them in the place of the old ones, at once; the projector
+/// Folds log and archive into new tables and puts them in the place of the old ones, at once; the projector
 /// and readers go on meanwhile. `facts_ttl`: how long the log keeps what rows are made of.
 ///
 /// # Errors
 /// See [`RebuildError`].
 pub async fn rebuild(
     bus: &Bus,
+    archive: Option<&Archive>,
     facts_ttl: Duration,
     url: &PostgresUrl,
 ) -> Result<Rebuilt, RebuildError> {
     let mut scratch = Scratch::create(url).await?;
-    let done = replace(bus, facts_ttl, &mut scratch).await;
+    let done = replace(bus, archive, facts_ttl, &mut scratch).await;
     remove(scratch).await;
     done
 }
@@ -92,12 +101,14 @@ pub async fn remove(scratch: Scratch) {
 
 async fn replace(
     bus: &Bus,
+    archive: Option<&Archive>,
     facts_ttl: Duration,
     scratch: &mut Scratch,
 ) -> Result<Rebuilt, RebuildError> {
     let image = scratch.image(false).await?;
     let tables = scratch.fold();
-    let mut fold = fold_up_to(bus, &tables, &image).await?;
+    let mut fold = fold_up_to(bus, archive, &tables, &image).await?;
+    scratch.note_archived(&fold.archived).await?;
     let horizons = horizons(bus, facts_ttl).await?;
     let kept = scratch.keep_expired(&horizons).await?;
     let mut tries = 1;
@@ -143,7 +154,8 @@ async fn catch_up(
     log: &mut FoldedLog,
     up_to: StreamSeq,
 ) -> Result<(), RebuildError> {
-    log.messages += replay(bus, tables, log.stream, up_to).await?;
+    // What came meanwhile, the log still holds.
+    log.messages += replay(bus, None, tables, log.stream, up_to).await?.messages;
     log.position = log.position.max(up_to);
     Ok(())
 }
@@ -152,22 +164,30 @@ async fn catch_up(
 ///
 /// # Errors
 /// See [`RebuildError`].
-pub async fn fold_up_to(bus: &Bus, tables: &Database, image: &Image) -> Result<Fold, RebuildError> {
-    let (mut logs, mut notes) = (Vec::new(), Vec::new());
+pub async fn fold_up_to(
+    bus: &Bus,
+    archive: Option<&Archive>,
+    tables: &Database,
+    image: &Image,
+) -> Result<Fold, RebuildError> {
+    let mut fold = Fold::default();
     for stream in LOGS {
         let identity = bus.identity(stream).await?;
-        let position = target(stream, identity, image, &mut notes);
+        let position = target(stream, identity, image, &mut fold.notes);
         let began = Instant::now();
-        let messages = replay(bus, tables, stream, position).await?;
-        logs.push(FoldedLog {
+        let replayed = replay(bus, archive, tables, stream, position).await?;
+        fold.logs.push(FoldedLog {
             stream,
             identity,
             position,
-            messages,
+            messages: replayed.messages,
+            archived_execs: replayed.archived.len(),
             took: began.elapsed(),
         });
+        fold.archived.extend(replayed.archived);
+        fold.damaged.extend(replayed.damaged);
     }
-    Ok(Fold { logs, notes })
+    Ok(fold)
 }
 
 /// Up to where the log has to be folded to be what the image is.

@@ -11,8 +11,8 @@ use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{CONTROL_STREAM, Filter, Subject};
 
+use crate::Stored;
 use crate::publish::{Fenced, NotStored};
-use crate::read::Stored;
 use crate::{Bus, ReadError};
 
 /// Why an order was not given.

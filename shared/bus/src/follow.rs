@@ -11,13 +11,13 @@ use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
-use rdev_contract::envelope::Recorded;
+use rdev_contract::envelope::{Recorded, Stored};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::Filter;
 use tokio::sync::watch;
 
 use crate::Bus;
-use crate::read::{LogStream, ReadError, Stored};
+use crate::read::{LogStream, ReadError};
 
 /// Messages that may be under way to a follower, times one and a half: of the largest, 24 MiB
 /// while it is held up.

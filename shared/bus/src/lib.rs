@@ -14,6 +14,7 @@ pub mod append;
 mod capacity;
 mod connect;
 pub mod control;
+mod count;
 pub mod fence;
 pub mod follow;
 pub mod live;
@@ -29,4 +30,5 @@ pub mod topology;
 
 pub use connect::{Bus, BusConfig, ConnectError};
 pub use pace::Pace;
-pub use read::{LogStream, ReadError, Stored, StreamIdentity};
+pub use rdev_contract::envelope::Stored;
+pub use read::{LogStream, ReadError, StreamIdentity};

@@ -17,14 +17,14 @@ use std::time::Duration;
 use async_nats::{Subscriber, header};
 use futures::StreamExt;
 use jiff::Timestamp;
-use rdev_contract::envelope::Recorded;
+use rdev_contract::envelope::{Recorded, Stored};
 use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{CONTROL_STREAM, Filter, Subject};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError, Stored};
+use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError};
 use crate::{Bus, Pace};
 
 /// How long without a message until the leader is asked whether one was missed; doubles up to the

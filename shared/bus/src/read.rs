@@ -10,9 +10,8 @@ use async_nats::jetstream::stream::{
     DirectGetError, DirectGetErrorKind, LastRawMessageErrorKind, RawMessageError,
     RawMessageErrorKind, Stream,
 };
-use bytes::Bytes;
 use jiff::Timestamp;
-use rdev_contract::envelope::Recorded;
+use rdev_contract::envelope::{Recorded, Stored};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{self, Filter};
@@ -53,17 +52,6 @@ pub struct StreamIdentity {
     pub first: StreamSeq,
     /// Sequence of its last message; 0 if there never was one.
     pub last: StreamSeq,
-}
-
-/// A message as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Where it was published to.
-    pub subject: String,
-    /// What.
-    pub payload: Bytes,
-    /// When the server stored it.
-    pub at: Timestamp,
 }
 
 /// The log could not be read. Trying again can help.

@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,8 @@ pub struct Encoded {
 }
 
 const CHAIN_KEY: &[u8] = b",\"chain\":\"";
+/// What stands before the predecessor's sequence.
+const PREV_KEY: &[u8] = b",\"prev\":";
 
 /// Writes a payload that follows a message with the chain value `previous`.
 ///
@@ -242,6 +245,34 @@ impl<'a> Message<'a> {
             .ok_or_else(|| serde::de::Error::missing_field("data"))?;
         serde_json::from_str(data.get())
     }
+}
+
+/// Sequence of the exec's message before the one with this payload, found without reading the
+/// payload to its end. None in what no writer of ours wrote.
+#[must_use]
+pub fn previous(payload: &[u8]) -> Option<StreamSeq> {
+    let position = |text: &[u8], key: &[u8]| text.windows(key.len()).position(|at| at == key);
+    // Nothing in a head can hold either key: its texts are of alphabets without a quote.
+    let head = &payload[..position(payload, CHAIN_KEY)?];
+    let value = &head[position(head, PREV_KEY)? + PREV_KEY.len()..];
+    let end = value.iter().position(|byte| !byte.is_ascii_digit());
+    let digits = &value[..end.unwrap_or(value.len())];
+    std::str::from_utf8(digits)
+        .ok()?
+        .parse()
+        .ok()
+        .map(StreamSeq)
+}
+
+/// A message as the log stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Where it was published to.
+    pub subject: String,
+    /// What.
+    pub payload: Bytes,
+    /// When the server stored it.
+    pub at: Timestamp,
 }
 
 /// Something recorded in the log, with its place there.

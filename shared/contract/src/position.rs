@@ -1,6 +1,7 @@
 //! Places in the log, in an exec and in its output. Four different numbers that must not be
 //! mixed up, hence four types.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -61,6 +62,26 @@ impl fmt::Display for StreamSeq {
 impl fmt::Display for EventNo {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
+    }
+}
+
+/// When a stream of the log was created, to the microsecond, which is what PostgreSQL keeps. A
+/// stream that was created anew begins at 1 again; this tells it from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LogIdentity(Timestamp);
+
+impl LogIdentity {
+    /// The stream that was created at this moment.
+    #[must_use]
+    pub fn created_at(at: Timestamp) -> Self {
+        Self(Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at))
+    }
+
+    /// The moment.
+    #[must_use]
+    pub const fn timestamp(self) -> Timestamp {
+        self.0
     }
 }
 

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use proptest::prelude::*;
-use rdev_contract::envelope::{Body, Chain, Encoded, Head, PAYLOAD_VERSION, encode, verify_chain};
+use rdev_contract::envelope::{
+    Body, Chain, Encoded, Head, PAYLOAD_VERSION, encode, previous, verify_chain,
+};
 use rdev_contract::event::{Event, EventBatch, Kind, OutputStream, Text};
 use rdev_contract::id::SessionId;
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
@@ -97,5 +99,23 @@ proptest! {
         let with_old_chain = String::from_utf8(forged.payload).unwrap()
             .replace(forged.chain.as_str(), encoded.chain.as_str());
         prop_assert!(!verify_chain(with_old_chain.as_bytes(), &Chain::default()));
+    }
+}
+
+#[test]
+fn the_predecessor_is_found_in_the_head_alone() {
+    for number in [0, 1, 9, 48_213, u64::MAX / 10] {
+        let payload = message(number, br#"",\"prev\":7,\"chain\":\""#, &Chain::default()).payload;
+        assert_eq!(previous(&payload), Some(StreamSeq(number)));
+    }
+    for other in [
+        "",
+        "{}",
+        r#"{"prev":1}"#,
+        r#"{"v":1,"prev":,"chain":""}"#,
+        r#"{"v":1,"prev":"1","chain":""}"#,
+        r#"{"v":1,"prev":99999999999999999999,"chain":""}"#,
+    ] {
+        assert_eq!(previous(other.as_bytes()), None, "{other}");
     }
 }

@@ -5,9 +5,11 @@
 //! run), [`exec`] (what is to be done with it now), [`control`] (what else may be ordered of it),
 //! [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered events out),
 //! [`agent`] and [`fragment`] (what an agent said), [`conversation`] (what is kept of it), [`output`] (numbered
-//! events in, the exact bytes out); [`audit`] says whether a log is what they make.
+//! events in, the exact bytes out); [`archive`] says when it is kept beyond the log, [`audit`] whether
+//! a log is what they make.
 
 pub mod agent;
+pub mod archive;
 pub mod audit;
 pub mod control;
 pub mod conversation;

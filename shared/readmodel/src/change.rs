@@ -14,7 +14,7 @@ use rdev_contract::position::StreamSeq;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::position::LogIdentity;
+use rdev_contract::position::LogIdentity;
 
 /// One change of one row.
 #[derive(Debug, Clone, PartialEq)]

@@ -42,7 +42,8 @@ pub use page::{
 };
 pub use poison::PoisonedAt;
 pub use pool::Database;
-pub use position::{FOLD_VERSION, LogIdentity, Place, Position};
+pub use position::{FOLD_VERSION, Place, Position};
+pub use rdev_contract::position::LogIdentity;
 pub use read::ReadModel;
 pub use scratch::{
     Comparison, DIFFERENCES_MAX_COUNT, Image, LogHorizon, RowDifference, Scratch, ScratchError,

@@ -1,12 +1,12 @@
 //! Messages that could not be projected: where they are and why, for people who look after it.
 
 use jiff::Timestamp;
-use rdev_contract::position::StreamSeq;
+use rdev_contract::position::{LogIdentity, StreamSeq};
 
 use crate::failure::ReadError;
 use crate::page::PageLimit;
 use crate::pool::Database;
-use crate::position::{LogIdentity, Place};
+use crate::position::Place;
 use crate::sql;
 
 /// A message that could not be projected. The table `poison` has what it holds.

@@ -1,7 +1,6 @@
 //! Up to where the log is in the tables.
 
-use jiff::Timestamp;
-use rdev_contract::position::StreamSeq;
+use rdev_contract::position::{LogIdentity, StreamSeq};
 
 use crate::failure::{ReadError, WriteError};
 use crate::pool::Database;
@@ -10,25 +9,6 @@ use crate::sql;
 /// Which rows the same log makes: raised with every change of that, a column that is filled from
 /// now on included. Tables with rows of an older fold are folded anew by the projector.
 pub const FOLD_VERSION: i32 = 1;
-
-/// When a stream of the log was created, to the microsecond, which is what PostgreSQL keeps. A
-/// stream that was created anew begins at 1 again; this tells it from the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogIdentity(Timestamp);
-
-impl LogIdentity {
-    /// The stream that was created at this moment.
-    #[must_use]
-    pub fn created_at(at: Timestamp) -> Self {
-        Self(Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at))
-    }
-
-    /// The moment.
-    #[must_use]
-    pub const fn timestamp(self) -> Timestamp {
-        self.0
-    }
-}
 
 /// A place in a stream of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +36,7 @@ pub(crate) fn signed(value: u64) -> i64 {
 pub(crate) fn place(row: &tokio_postgres::Row) -> Result<Place, tokio_postgres::Error> {
     let sequence: i64 = row.try_get("sequence")?;
     Ok(Place {
-        log: LogIdentity(row.try_get("log_created_at")?),
+        log: LogIdentity::created_at(row.try_get("log_created_at")?),
         sequence: StreamSeq(u64::try_from(sequence).unwrap_or(0)),
     })
 }

@@ -14,6 +14,7 @@ mod swap;
 
 use std::collections::BTreeMap;
 
+use rdev_contract::id::ExecId;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, IsolationLevel, NoTls, Transaction};
 
@@ -30,6 +31,8 @@ pub use swap::Swap;
 
 /// Not folded from messages: how far the fold is, and which migrations made it.
 const NOT_FOLDED: [&str; 2] = ["positions", "refinery_schema_history"];
+/// Names in one statement.
+const NOTED_AT_ONCE: usize = 10_000;
 /// PostgreSQL cuts longer names.
 const SCHEMA_NAME_MAX_BYTES: usize = 40;
 
@@ -253,6 +256,24 @@ impl Scratch {
             absent,
             is_current,
         })
+    }
+
+    /// Notes execs that were folded whole although the log does not hold all of them: they have not
+    /// expired. Behind [`Self::image`].
+    ///
+    /// # Errors
+    /// See [`ScratchError`].
+    pub async fn note_archived(&self, execs: &[ExecId]) -> Result<(), ScratchError> {
+        let statement = audit::archived_noted(&self.schemas);
+        for execs in execs.chunks(NOTED_AT_ONCE) {
+            let projects: Vec<_> = execs.iter().map(|exec| exec.project.as_str()).collect();
+            let sessions: Vec<_> = execs.iter().map(|exec| exec.session.uuid()).collect();
+            let streams: Vec<_> = execs.iter().map(|exec| exec.stream.as_str()).collect();
+            self.client
+                .execute(&statement, &[&projects, &sessions, &streams])
+                .await?;
+        }
+        Ok(())
     }
 
     /// Notes what the logs still hold: tells what is expired.

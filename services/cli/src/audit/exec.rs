@@ -1,23 +1,15 @@
-//! All messages of one exec, from the log through the checks of the domain.
+//! The report about one exec.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jiff::Timestamp;
-use rdev_bus::{Bus, BusConfig, LogStream, ReadError};
 use rdev_contract::id::ExecId;
-use rdev_contract::position::StreamSeq;
-use rdev_contract::subject::Filter;
-use rdev_domain::audit::{ExecAudit, Finding, Held, Report, Retention};
+use rdev_domain::audit::{Finding, Report};
 use serde::Serialize;
 
-use super::Failure;
+use super::messages::{self, ArchivePart};
 use super::report::{Told, per_second, verdict};
-
-/// Between two looks at a replica that has not yet stored what its leader has.
-const LAG_DELAY: Duration = Duration::from_millis(50);
-/// Looks at a replica that lags before it is given up: 5 s.
-const LAG_LOOKS_MAX: u32 = 100;
+use super::{Failure, Sources};
 
 /// What was found out about an exec.
 #[derive(Debug, Serialize)]
@@ -26,81 +18,31 @@ pub(super) struct ExecReport {
     verdict: &'static str,
     #[serde(flatten)]
     found: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<ArchivePart>,
     messages_per_second: u64,
 }
 
-/// Verifies what the log holds of this exec at this moment.
-pub(super) async fn audit(
-    bus: &Bus,
-    config: &BusConfig,
-    exec: ExecId,
-) -> Result<ExecReport, Failure> {
+/// Verifies what log and archive hold of this exec at this moment.
+pub(super) async fn audit(sources: &Sources, exec: ExecId) -> Result<ExecReport, Failure> {
     let began = Instant::now();
-    let Some(tail) = bus.tail(&exec).await? else {
+    let Some(found) = messages::audit(sources, &exec).await? else {
         return Err(Failure::Nothing(exec));
     };
-    let mut audit = ExecAudit::new(exec.clone(), retention(config));
-    read(bus, &exec, tail.sequence, &mut audit).await?;
-    let found = audit.finish();
     Ok(ExecReport {
         exec: exec.to_string(),
-        verdict: verdict(found.differences.is_empty()),
-        messages_per_second: per_second(found.messages, began.elapsed()),
-        found,
+        verdict: verdict(found.is_equal()),
+        messages_per_second: per_second(found.report.messages, began.elapsed()),
+        found: found.report,
+        archive: found.archive,
     })
-}
-
-/// What the log may have forgotten by now.
-pub(super) fn retention(config: &BusConfig) -> Retention {
-    Retention {
-        now: Timestamp::now(),
-        output_ttl: config.output_ttl,
-        facts_ttl: config.facts_ttl,
-    }
-}
-
-/// Reads up to the message that was the last one when this began.
-async fn read(
-    bus: &Bus,
-    exec: &ExecId,
-    last: StreamSeq,
-    audit: &mut ExecAudit,
-) -> Result<(), Failure> {
-    let filter = Filter::exec(exec);
-    let (mut after, mut looks) = (StreamSeq(0), 0);
-    while after < last {
-        let page = bus.read_page(LogStream::Exec, &filter, after).await?;
-        if page.messages.is_empty() {
-            // The replica that answers lags, or the last message has just expired.
-            let held = bus.at_leader(LogStream::Exec, last).await?;
-            if held.is_none() {
-                return Ok(());
-            }
-            looks += 1;
-            if looks == LAG_LOOKS_MAX {
-                return Err(ReadError("a replica lags behind its leader".to_owned()).into());
-            }
-            tokio::time::sleep(LAG_DELAY).await;
-        }
-        for message in page.messages {
-            if message.sequence > last {
-                return Ok(());
-            }
-            after = message.sequence;
-            audit.take(Held {
-                sequence: message.sequence,
-                stored_at: message.value.at,
-                subject: message.value.subject,
-                payload: message.value.payload.into(),
-            });
-        }
-    }
-    Ok(())
 }
 
 impl Told for ExecReport {
     fn is_equal(&self) -> bool {
+        let archive = self.archive.as_ref();
         self.found.differences.is_empty()
+            && archive.is_none_or(|archive| archive.differences.is_empty())
     }
 
     fn text(&self) -> String {
@@ -134,6 +76,16 @@ impl Told for ExecReport {
                 "  expired: before message {}: {}",
                 expired.before, expired.detail
             );
+        }
+        if let Some(archive) = &self.archive {
+            let (object, only_here) = (&archive.object, archive.only_here);
+            let _ = writeln!(
+                text,
+                "  archived: {object}; {only_here} messages are only there"
+            );
+            for difference in &archive.differences {
+                let _ = writeln!(text, "  different: {object}: {difference}");
+            }
         }
         for finding in &found.differences {
             let _ = writeln!(text, "  different: {}", line(finding));

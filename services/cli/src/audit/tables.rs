@@ -1,5 +1,5 @@
-//! The tables against the log: the log is folded anew beside them, by the projector's own code,
-//! and compared row by row; or takes their place.
+//! The tables against log and archive: both are folded anew beside them, by the projector's own code,
+//! and compared row by row; or take their place.
 //!
 //! What the tables are compared at is a copy of them, made in one transaction, and the position
 //! that the copy holds: the projector goes on meanwhile and changes neither. An interrupted audit
@@ -8,14 +8,13 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use rdev_bus::{Bus, BusConfig};
 use rdev_contract::position::StreamSeq;
-use rdev_projector::rebuild::{self, Fold, FoldedLog, fold_up_to, horizons, remove};
+use rdev_projector::rebuild::{self, FoldedLog, fold_up_to, horizons, remove};
 use rdev_readmodel::{PostgresUrl, RowDifference, Scratch, TableCount};
 use serde::Serialize;
 
-use super::Failure;
 use super::report::{Told, per_second, verdict};
+use super::{Failure, Sources};
 
 /// What was found out about the tables.
 #[derive(Debug, Serialize)]
@@ -24,9 +23,11 @@ pub(super) struct TablesReport {
     logs: Vec<LogPart>,
     tables: Vec<TableCount>,
     differences: Vec<RowDifference>,
-    /// Rows that were kept because the log no longer holds what made them.
+    /// Rows that were kept because neither log nor archive holds what made them.
     #[serde(skip_serializing_if = "Option::is_none")]
     kept: Option<u64>,
+    /// Objects of the archive that cannot be read, and why.
+    damaged: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -38,6 +39,8 @@ struct LogPart {
     first: StreamSeq,
     position: StreamSeq,
     messages: u64,
+    /// Of which the log has forgotten something, and the archive has everything.
+    archived_execs: usize,
     messages_per_second: u64,
 }
 
@@ -49,72 +52,73 @@ impl LogPart {
             first: log.identity.first,
             position: log.position,
             messages: log.messages,
+            archived_execs: log.archived_execs,
             messages_per_second: per_second(log.messages, log.took),
         }
     }
 }
 
-/// Compares the tables with the log, at the position that they hold.
-pub(super) async fn audit(
-    bus: &Bus,
-    config: &BusConfig,
-    url: &PostgresUrl,
-) -> Result<TablesReport, Failure> {
+/// Compares the tables with log and archive, at the position that they hold.
+pub(super) async fn audit(sources: &Sources, url: &PostgresUrl) -> Result<TablesReport, Failure> {
     let mut scratch = Scratch::create(url).await?;
-    let found = compare(bus, config, &mut scratch).await;
+    let found = compare(sources, &mut scratch).await;
     remove(scratch).await;
     found
 }
 
-/// Folds the log into new tables and puts them in the place of the old ones.
-pub(super) async fn rebuild(
-    bus: &Bus,
-    config: &BusConfig,
-    url: &PostgresUrl,
-) -> Result<TablesReport, Failure> {
-    let done = rebuild::rebuild(bus, config.facts_ttl, url).await?;
+/// Folds log and archive into new tables and puts them in the place of the old ones.
+pub(super) async fn rebuild(sources: &Sources, url: &PostgresUrl) -> Result<TablesReport, Failure> {
+    let Sources {
+        bus,
+        archive,
+        config,
+    } = sources;
+    let done = rebuild::rebuild(bus, archive.as_ref(), config.facts_ttl, url).await?;
     Ok(TablesReport {
         verdict: "rebuilt",
         logs: done.fold.logs.iter().map(LogPart::of).collect(),
         tables: Vec::new(),
         differences: Vec::new(),
         kept: Some(done.kept),
+        damaged: done.fold.damaged,
         notes: done.fold.notes,
     })
 }
 
-async fn compare(
-    bus: &Bus,
-    config: &BusConfig,
-    scratch: &mut Scratch,
-) -> Result<TablesReport, Failure> {
+async fn compare(sources: &Sources, scratch: &mut Scratch) -> Result<TablesReport, Failure> {
+    let Sources {
+        bus,
+        archive,
+        config,
+    } = sources;
     let image = scratch.image(true).await?;
     if !image.is_current {
         return Err(Failure::Outdated);
     }
     let tables = scratch.fold();
-    let Fold { logs, mut notes } = fold_up_to(bus, &tables, &image).await?;
+    let mut fold = fold_up_to(bus, archive.as_ref(), &tables, &image).await?;
     tables.close();
+    scratch.note_archived(&fold.archived).await?;
     let horizons = horizons(bus, config.facts_ttl).await?;
     let found = scratch.compare(&horizons).await?;
     for table in image.absent {
-        notes.push(format!("there is no table {table}"));
+        fold.notes.push(format!("there is no table {table}"));
     }
     Ok(TablesReport {
-        verdict: verdict(found.is_equal()),
-        logs: logs.iter().map(LogPart::of).collect(),
+        verdict: verdict(found.is_equal() && fold.damaged.is_empty()),
+        logs: fold.logs.iter().map(LogPart::of).collect(),
         tables: found.tables,
         differences: found.differences,
         kept: None,
-        notes,
+        damaged: fold.damaged,
+        notes: fold.notes,
     })
 }
 
 impl Told for TablesReport {
     fn is_equal(&self) -> bool {
-        self.tables
-            .iter()
-            .all(|table| table.missing + table.extra + table.different == 0)
+        let is_equal = |table: &TableCount| table.missing + table.extra + table.different == 0;
+        self.damaged.is_empty() && self.tables.iter().all(is_equal)
     }
 
     fn text(&self) -> String {
@@ -123,8 +127,14 @@ impl Told for TablesReport {
         for log in &self.logs {
             let _ = writeln!(
                 text,
-                "  {}: {} messages up to {}, {} messages/s; it begins at {}",
-                log.log, log.messages, log.position, log.messages_per_second, log.first
+                "  {}: {} messages up to {}, {} messages/s; it begins at {}, {} execs are from \
+                 the archive",
+                log.log,
+                log.messages,
+                log.position,
+                log.messages_per_second,
+                log.first,
+                log.archived_execs
             );
         }
         for table in &self.tables {
@@ -141,7 +151,13 @@ impl Told for TablesReport {
             );
         }
         if let Some(kept) = self.kept {
-            let _ = writeln!(text, "  {kept} rows kept that the log no longer holds");
+            let _ = writeln!(
+                text,
+                "  {kept} rows kept that neither log nor archive holds"
+            );
+        }
+        for damaged in &self.damaged {
+            let _ = writeln!(text, "  different: {damaged}");
         }
         for note in &self.notes {
             let _ = writeln!(text, "  note: {note}");

@@ -100,6 +100,9 @@ pub(super) struct Plan {
     pub(super) view: View,
     /// The log holds something of what is read already.
     pub(super) exists: bool,
+    /// Up to where there is something to be read, whatever the tail says: of what the log has
+    /// forgotten, that knows nothing.
+    pub(super) end: StreamSeq,
     /// Counts this reader among the streams of this gateway.
     pub(super) _permit: OwnedSemaphorePermit,
 }
@@ -150,18 +153,14 @@ struct CaughtUp {}
 impl Feed {
     pub(super) fn new(gateway: &Gateway, bus: &Arc<Bus>, plan: Plan) -> Self {
         let at = Instant::now();
-        let floor = match plan.mode {
-            Mode::Replay { until } => until,
-            Mode::Follow | Mode::Poll { .. } => StreamSeq(0),
-        };
         let mut feed = Self {
+            floor: plan.end,
             plan,
             bus: Arc::clone(bus),
             tails: gateway.tails.clone(),
             replays: gateway.replays.clone(),
             shutdown: gateway.shutdown.clone(),
             source: Source::Tail,
-            floor,
             subscription: None,
             heartbeat: gateway.heartbeat,
             sent_at: at,

@@ -232,7 +232,11 @@ impl Log {
 }
 
 impl Lookup for Log {
-    async fn at(&self, sequence: StreamSeq) -> Result<Option<Recorded<Stored>>, ReadError> {
+    async fn at(
+        &self,
+        _: &ExecId,
+        sequence: StreamSeq,
+    ) -> Result<Option<Recorded<Stored>>, ReadError> {
         let mut messages = self.messages.iter();
         Ok(messages
             .find(|message| message.sequence == sequence)

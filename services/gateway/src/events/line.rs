@@ -12,11 +12,14 @@ use rdev_contract::id::{ExecId, StreamId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::parse_exec;
 
+use crate::history::History;
+
 /// Where the parts before are looked up.
 pub(super) trait Lookup: Sync {
-    /// The message with this sequence, unless it is gone.
+    /// The exec's message with this sequence, unless it is gone.
     fn at(
         &self,
+        exec: &ExecId,
         sequence: StreamSeq,
     ) -> impl Future<Output = Result<Option<Recorded<Stored>>, ReadError>> + Send;
 }
@@ -24,9 +27,20 @@ pub(super) trait Lookup: Sync {
 impl Lookup for Bus {
     fn at(
         &self,
+        _: &ExecId,
         sequence: StreamSeq,
     ) -> impl Future<Output = Result<Option<Recorded<Stored>>, ReadError>> + Send {
         self.message_at(LogStream::Exec, sequence)
+    }
+}
+
+impl Lookup for History {
+    fn at(
+        &self,
+        exec: &ExecId,
+        sequence: StreamSeq,
+    ) -> impl Future<Output = Result<Option<Recorded<Stored>>, ReadError>> + Send {
+        self.at(exec, sequence)
     }
 }
 
@@ -43,10 +57,10 @@ pub(super) async fn complete(
     let mut completed = Vec::with_capacity(messages.len());
     for message in messages {
         if let Some(exec) = exec_of_agent(&message.value)
-            && known.insert(exec.stream)
+            && known.insert(exec.stream.clone())
             && let Some(before) = continues_from(&message)
         {
-            completed.extend(beginning(log, before).await?);
+            completed.extend(beginning(log, &exec, before).await?);
         }
         completed.push(message);
     }
@@ -68,11 +82,15 @@ fn continues_from(message: &Recorded<Stored>) -> Option<StreamSeq> {
 }
 
 /// The messages from the line's first part to that with `last`; none if one of them is gone.
-async fn beginning(log: &impl Lookup, last: StreamSeq) -> Result<Vec<Recorded<Stored>>, ReadError> {
+async fn beginning(
+    log: &impl Lookup,
+    exec: &ExecId,
+    last: StreamSeq,
+) -> Result<Vec<Recorded<Stored>>, ReadError> {
     let mut found = Vec::new();
     let mut before = last;
     loop {
-        let Some(message) = log.at(before).await? else {
+        let Some(message) = log.at(exec, before).await? else {
             return Ok(Vec::new());
         };
         let Some((index, prev)) = last_part(&message.value) else {

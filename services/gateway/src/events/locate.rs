@@ -1,8 +1,8 @@
-//! Asks the log what [`super::place`] needs to decide. That something is not there is only believed
+//! Asks the log, and the archive behind it, what [`super::place`] needs to decide. That something is not there is only believed
 //! of the leader: what a replica does not have yet must not look like something that never was.
 
 use rdev_bus::live::Scope;
-use rdev_bus::{Bus, LogStream, Pace, ReadError, Stored};
+use rdev_bus::{LogStream, Pace, ReadError, Stored};
 use rdev_contract::cursor::Cursor;
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::{Kind, Resumed};
@@ -11,18 +11,19 @@ use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::subject::{Filter, parse_exec};
 
 use super::place::{self, Known, Misplaced, Place, Span, Tail};
+use crate::history::History;
 use crate::problem::ApiError;
 
 /// Where a reader of this exec continues. What the message of its cursor says is nearly always
 /// enough, and is found at once however much the log holds.
 pub(super) async fn place(
-    bus: &Bus,
+    history: &History,
     exec: &ExecId,
     cursor: &Cursor,
 ) -> Result<Result<Place, Misplaced>, ReadError> {
     let at = match cursor.sequence {
         StreamSeq(0) => None,
-        sequence => bus.message_at(LogStream::Exec, sequence).await?,
+        sequence => history.at(exec, sequence).await?,
     };
     let at = at.and_then(|at| {
         let is_complete =
@@ -34,11 +35,11 @@ pub(super) async fn place(
     {
         return Ok(Ok(place));
     }
-    let tail = bus.tail(exec).await?.as_ref().map(tail);
+    let tail = history.tail(exec).await?.as_ref().map(tail);
     // The stream's own end only matters to a cursor that is not within the exec.
     let stream_last = match tail.map(|tail| tail.sequence) {
         Some(sequence) if cursor.sequence <= sequence => sequence,
-        Some(_) | None => last(bus).await?,
+        Some(_) | None => last(history).await?,
     };
     let known = Known {
         tail,
@@ -51,13 +52,13 @@ pub(super) async fn place(
 /// The first event that is left of those behind `shown`, and the message that has it; none if there
 /// is no event there.
 pub(super) async fn first_available(
-    bus: &Bus,
+    history: &History,
     exec: &ExecId,
     after: StreamSeq,
     shown: EventNo,
 ) -> Result<Option<(StreamSeq, EventNo)>, ReadError> {
     let next = shown.plus(1);
-    find(bus, &Filter::exec(exec), after, |message| {
+    find(history, exec, after, |message| {
         let span = span(exec, &message.value)?;
         // Of a line that begins before what is left, there is no event.
         let lacks_line = !span.begins_whole && span.first > next;
@@ -70,12 +71,12 @@ pub(super) async fn first_available(
 /// Where an exec's last `count` events begin: the id before them, and the message behind which
 /// to read. As far back as they are left.
 pub(super) async fn last_events(
-    bus: &Bus,
+    history: &History,
     exec: &ExecId,
     count: u64,
 ) -> Result<(Cursor, StreamSeq), ReadError> {
     let mut begin = (Cursor::beginning(exec), StreamSeq(0));
-    let Some(mut stored) = bus.tail(exec).await? else {
+    let Some(mut stored) = history.tail(exec).await? else {
         return Ok(begin);
     };
     let Some(last) = tail(&stored).last else {
@@ -112,35 +113,32 @@ pub(super) async fn last_events(
         let Ok(before @ StreamSeq(1..)) = before else {
             return Ok(begin);
         };
-        match bus.message_at(LogStream::Exec, before).await? {
+        match history.at(exec, before).await? {
             Some(message) => stored = message,
             None => return Ok(begin),
         }
     }
 }
 
-/// The last message there is of a scope.
-pub(super) async fn end(bus: &Bus, scope: &Scope) -> Result<StreamSeq, ReadError> {
-    let last = bus.last_at_leader(LogStream::Exec, &scope.stored()).await?;
-    Ok(last.map_or(StreamSeq(0), |last| last.sequence))
-}
-
 /// The last message of the whole log.
-pub(super) async fn last(bus: &Bus) -> Result<StreamSeq, ReadError> {
-    Ok(bus.identity(LogStream::Exec).await?.last)
+pub(super) async fn last(history: &History) -> Result<StreamSeq, ReadError> {
+    Ok(history.bus().identity(LogStream::Exec).await?.last)
 }
 
 /// Where a reader of a session continues behind a cursor: the message behind which to read, and
 /// the exec that the cursor is of.
 pub(super) async fn in_session(
-    bus: &Bus,
+    history: &History,
     project: &ProjectId,
     session: SessionId,
     cursor: &Cursor,
 ) -> Result<(StreamSeq, StreamId), ApiError> {
     let at = match cursor.sequence {
         StreamSeq(0) => None,
-        sequence => bus.message_at(LogStream::Exec, sequence).await?,
+        sequence => {
+            let log = history.bus();
+            log.message_at(LogStream::Exec, sequence).await?
+        }
     };
     let owner = at
         .as_ref()
@@ -153,59 +151,73 @@ pub(super) async fn in_session(
         return Ok((position, exec.stream));
     }
     // It has expired, or the log was restored under other sequences.
-    let Some(exec) = exec_with_tag(bus, project, session, &cursor.tag).await? else {
+    let Some(exec) = exec_with_tag(history, project, session, &cursor.tag).await? else {
         return Err(Misplaced::OtherExec.into());
     };
-    place(bus, &exec, cursor).await??;
-    let position = match message_with(bus, &exec, cursor.number).await? {
-        Some(sequence) => StreamSeq(sequence.0 - 1),
-        None => cursor.sequence,
+    let position = match place(history, &exec, cursor).await?? {
+        Place::Behind(position) => position,
+        Place::Beginning { .. } | Place::Finished | Place::Gone => {
+            let message = message_with(history, &exec, cursor.number).await?;
+            message.map_or(cursor.sequence, |sequence| StreamSeq(sequence.0 - 1))
+        }
     };
     Ok((position, exec.stream))
 }
 
 /// The exec of a session whose cursors have this tag.
 async fn exec_with_tag(
-    bus: &Bus,
+    history: &History,
     project: &ProjectId,
     session: SessionId,
     tag: &str,
 ) -> Result<Option<ExecId>, ReadError> {
     let filter = Filter::session_kind(project, session, Kind::Command);
-    find(bus, &filter, StreamSeq(0), |message| {
-        let (exec, _) = parse_exec(&message.value.subject).ok()?;
-        (exec.tag() == tag).then_some(exec)
-    })
-    .await
+    let bus = history.bus();
+    let last = bus.last_at_leader(LogStream::Exec, &filter).await?;
+    let end = last.map_or(StreamSeq(0), |last| last.sequence);
+    let (mut after, mut pace) = (StreamSeq(0), Pace::default());
+    while after < end {
+        let commands = bus.read_paced(LogStream::Exec, &filter, after, end, &mut pace);
+        let commands = commands.await?;
+        let mut execs = commands
+            .iter()
+            .filter_map(|command| parse_exec(&command.value.subject).ok());
+        if let Some((exec, _)) = execs.find(|(exec, _)| exec.tag() == tag) {
+            return Ok(Some(exec));
+        }
+        match commands.last() {
+            Some(last) => after = last.sequence,
+            None => break,
+        }
+    }
+    history.archived_with_tag(project, session, tag).await
 }
 
 /// The message that holds the exec's event with this number, wherever it is now.
 async fn message_with(
-    bus: &Bus,
+    history: &History,
     exec: &ExecId,
     number: EventNo,
 ) -> Result<Option<StreamSeq>, ReadError> {
-    find(bus, &Filter::exec(exec), StreamSeq(0), |message| {
+    find(history, exec, StreamSeq(0), |message| {
         let span = span(exec, &message.value)?;
         (span.first <= number && number <= span.last).then_some(message.sequence)
     })
     .await
 }
 
-/// What `look` finds first in the messages behind `after`. The leader says where they end: without
-/// that the server would look for one more in all that the log holds behind them.
+/// What `look` finds first in the exec's messages behind `after`. It is known first where they end:
+/// without that the server would look for one more in all that the log holds behind them.
 async fn find<T>(
-    bus: &Bus,
-    filter: &Filter,
+    history: &History,
+    exec: &ExecId,
     mut after: StreamSeq,
     look: impl Fn(&Recorded<Stored>) -> Option<T>,
 ) -> Result<Option<T>, ReadError> {
-    let last = bus.last_at_leader(LogStream::Exec, filter).await?;
-    let end = last.map_or(StreamSeq(0), |last| last.sequence);
+    let end = history.end(&Scope::Exec(exec.clone())).await?;
     let mut pace = Pace::default();
     while after < end {
-        let messages = bus.read_paced(LogStream::Exec, filter, after, end, &mut pace);
-        let messages = messages.await?;
+        let messages = history.paced(exec, after, end, &mut pace).await?;
         if let Some(found) = messages.iter().find_map(&look) {
             return Ok(Some(found));
         }

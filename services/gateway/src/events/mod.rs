@@ -38,7 +38,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
-use rdev_bus::Bus;
 use rdev_bus::live::Scope;
 use rdev_contract::cursor::Cursor;
 use rdev_contract::id::{ExecId, StreamId};
@@ -51,6 +50,7 @@ use self::frame::Format;
 use self::place::Place;
 use self::progress::Progress;
 use self::view::View;
+use crate::history::History;
 use crate::problem::{ApiError, FirstAvailable};
 use crate::request::{InExec, InSession, Options};
 use crate::state::Gateway;
@@ -190,17 +190,17 @@ async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiErr
     let streams = Arc::clone(&gateway.streams);
     let permit = streams.try_acquire_owned();
     let permit = permit.map_err(|_| ApiError::TooManyStreams)?;
-    let bus = gateway.log.connected()?;
+    let history = gateway.history()?;
     let begin = match &reader.scope {
-        Scope::Exec(exec) => begin_exec(bus, reader, exec).await?,
-        Scope::Session(..) => Some(begin_session(bus, reader).await?),
+        Scope::Exec(exec) => begin_exec(&history, reader, exec).await?,
+        Scope::Session(..) => Some(begin_session(&history, reader).await?),
     };
     let Some(begin) = begin else {
         return Ok(None);
     };
     let end = match reader.answer {
-        Answer::Lines => locate::end(bus, &reader.scope).await?,
-        Answer::Stream | Answer::Poll { .. } => StreamSeq(0),
+        Answer::Lines => history.end(&reader.scope).await?,
+        Answer::Stream | Answer::Poll { .. } => history.end_if_forgotten(&reader.scope).await?,
     };
     let mut view = view(reader, &begin);
     if begin.is_gone {
@@ -212,22 +212,27 @@ async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiErr
         mode: reader.answer.mode(end),
         view,
         exists: begin.exists,
+        end,
         _permit: permit,
     };
-    Ok(Some(Feed::new(gateway, bus, plan)))
+    Ok(Some(Feed::new(gateway, history.bus(), plan)))
 }
 
-async fn begin_exec(bus: &Bus, reader: &Reader, exec: &ExecId) -> Result<Option<Begin>, ApiError> {
+async fn begin_exec(
+    history: &History,
+    reader: &Reader,
+    exec: &ExecId,
+) -> Result<Option<Begin>, ApiError> {
     let beginning = Cursor::beginning(exec);
     let cursor = reader.cursor.as_ref().unwrap_or(&beginning);
     if let (None, Some(count)) = (&reader.cursor, reader.tail) {
-        let (cursor, position) = locate::last_events(bus, exec, count).await?;
+        let (cursor, position) = locate::last_events(history, exec, count).await?;
         return Ok(Some(Begin::at(cursor, position)));
     }
     let place = if *cursor == beginning {
         Place::Beginning { exists: false }
     } else {
-        locate::place(bus, exec, cursor).await??
+        locate::place(history, exec, cursor).await??
     };
     let (position, exists) = match place {
         Place::Finished => return Ok(None),
@@ -236,7 +241,7 @@ async fn begin_exec(bus: &Bus, reader: &Reader, exec: &ExecId) -> Result<Option<
         Place::Gone => (StreamSeq(0), false),
     };
     if reader.strict {
-        refuse_gap(bus, exec, position, cursor.number, place).await?;
+        refuse_gap(history, exec, position, cursor.number, place).await?;
     }
     Ok(Some(Begin {
         cursor: cursor.clone(),
@@ -247,11 +252,11 @@ async fn begin_exec(bus: &Bus, reader: &Reader, exec: &ExecId) -> Result<Option<
     }))
 }
 
-async fn begin_session(bus: &Bus, reader: &Reader) -> Result<Begin, ApiError> {
+async fn begin_session(history: &History, reader: &Reader) -> Result<Begin, ApiError> {
     let beginning = reader.beginning();
     let Some(cursor) = &reader.cursor else {
         let position = match reader.tail {
-            Some(_) => locate::end(bus, &reader.scope).await?,
+            Some(_) => history.end(&reader.scope).await?,
             None => StreamSeq(0),
         };
         // A place between events: of no exec, hence with the session's own tag.
@@ -263,13 +268,13 @@ async fn begin_session(bus: &Bus, reader: &Reader) -> Result<Begin, ApiError> {
     };
     if cursor.tag == beginning.tag {
         let position = cursor.sequence;
-        if cursor.number != beginning.number || position > locate::last(bus).await? {
+        if cursor.number != beginning.number || position > locate::last(history).await? {
             return Err(Misplaced::BeyondEnd.into());
         }
         return Ok(Begin::at(cursor.clone(), position));
     }
     let (project, session) = reader.session();
-    let (position, stream) = locate::in_session(bus, project, session, cursor).await?;
+    let (position, stream) = locate::in_session(history, project, session, cursor).await?;
     Ok(Begin {
         stream: Some(stream),
         ..Begin::at(cursor.clone(), position)
@@ -277,14 +282,14 @@ async fn begin_session(bus: &Bus, reader: &Reader) -> Result<Begin, ApiError> {
 }
 
 async fn refuse_gap(
-    bus: &Bus,
+    history: &History,
     exec: &ExecId,
     after: StreamSeq,
     shown: EventNo,
     place: Place,
 ) -> Result<(), ApiError> {
     let next = shown.plus(1);
-    let left = locate::first_available(bus, exec, after, shown).await?;
+    let left = locate::first_available(history, exec, after, shown).await?;
     if place != Place::Gone && left.is_none_or(|(_, first)| first <= next) {
         return Ok(());
     }

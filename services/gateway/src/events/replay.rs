@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::encode::{Encoder, Piece, Style};
 use super::line;
 use crate::flights::{Flight, Flights};
+use crate::history::{History, Past};
 use crate::state::Log;
 
 /// Enough to keep the server busy also where it is far away; with pages of 256 KiB 16 MiB.
@@ -33,6 +34,7 @@ pub(super) type Answer = Result<Arc<Page>, ReadError>;
 #[derive(Clone)]
 pub(crate) struct Replays {
     log: Log,
+    past: Past,
     permits: Arc<Semaphore>,
     flights: Flights<Wanted, Answer>,
 }
@@ -62,26 +64,28 @@ pub(super) struct Wanted {
 }
 
 impl Replays {
-    /// Reads on this connection to the log.
-    pub(crate) fn new(log: Log) -> Self {
+    /// Reads on this connection to the log, and in this archive.
+    pub(crate) fn new(log: Log, past: Past) -> Self {
         Self {
             log,
+            past,
             permits: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
             flights: Flights::default(),
         }
     }
 
-    /// The connection, and the right to read one page on it for as long as the permit is held.
-    pub(crate) async fn turn(&self) -> Result<(&Bus, OwnedSemaphorePermit), ReadError> {
+    /// The log on the connection, with the archive behind it, and the right to read one page for as
+    /// long as the permit is held.
+    pub(crate) async fn turn(&self) -> Result<(History, OwnedSemaphorePermit), ReadError> {
         let unavailable = |reason: &str| ReadError(reason.to_owned());
         let bus = self.log.0.as_ref().ok_or_else(|| unavailable("no log"))?;
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|error| unavailable(&error.to_string()))?;
-        Ok((bus, permit))
+        Ok((History::new(bus, &self.past), permit))
     }
 
-    /// What follows in the log of an exec that goes on up to `floor`, as it is stored; nothing if that
-    /// has expired. Only the leader can say so.
+    /// What follows of an exec that goes on up to `floor`, as it is stored; nothing if that has
+    /// expired.
     pub(crate) async fn exec_page(
         &self,
         exec: &ExecId,
@@ -89,13 +93,31 @@ impl Replays {
         floor: StreamSeq,
         pace: &mut Pace,
     ) -> Result<Vec<Recorded<Stored>>, ReadError> {
-        let (bus, _permit) = self.turn().await?;
+        let (history, page) = self.log_page(exec, after, floor, pace).await?;
+        let scope = Scope::Exec(exec.clone());
+        if !history.may_lack(&scope, after, &page) {
+            return Ok(page);
+        }
+        history.fill(&scope, after, floor, page, pace).await
+    }
+
+    /// The same of the log alone, and the archive to look into next, for which no other reader has
+    /// to wait. Only the leader can say that nothing is left.
+    pub(crate) async fn log_page(
+        &self,
+        exec: &ExecId,
+        after: StreamSeq,
+        floor: StreamSeq,
+        pace: &mut Pace,
+    ) -> Result<(History, Vec<Recorded<Stored>>), ReadError> {
+        let (history, _permit) = self.turn().await?;
         let (log, filter) = (LogStream::Exec, Filter::exec(exec));
+        let bus = history.bus();
         let page = bus.read_paced(log, &filter, after, floor, pace).await?;
         if page.is_empty() {
             check_nothing_left(bus, &filter, after).await?;
         }
-        Ok(page)
+        Ok((history, page))
     }
 
     /// What follows in the log. `encoder` is that of the page before, because a line may go on.
@@ -118,16 +140,24 @@ impl Replays {
             mut pace,
         } = wanted;
         let filter = scope.stored();
-        let (bus, permit) = self.turn().await?;
+        let (history, mut permit) = self.turn().await?;
+        let bus = history.bus();
         let found = bus.read_paced(LogStream::Exec, &filter, after, floor, &mut pace);
-        let found = found.await?;
+        let mut found = found.await?;
+        if history.may_lack(&scope, after, &found) {
+            // Nobody waits for the log because the archive is slow.
+            drop(permit);
+            let filled = history.fill(&scope, after, floor, found, &mut pace);
+            found = filled.await?;
+            permit = self.turn().await?.1;
+        }
         let mut nothing_until = None;
         if found.is_empty() {
             check_nothing_left(bus, &filter, after).await?;
             // It has expired since.
             nothing_until = Some(floor);
         }
-        let messages = line::complete(bus, found, &encoder.open_lines()).await?;
+        let messages = line::complete(&history, found, &encoder.open_lines()).await?;
         drop(permit);
         let pieces = messages.iter().map(|message| encoder.encode(message));
         Ok(Arc::new(Page {

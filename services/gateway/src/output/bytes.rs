@@ -1,4 +1,4 @@
-//! The bytes themselves, page by page from the log.
+//! The bytes themselves, page by page from the log and the archive behind it.
 //!
 //! Invariant: whoever does not read holds one page of the log and the bytes of one message; pages
 //! are read with the permits that all replays share. Bytes come in order and without a hole, or
@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use rdev_bus::live::Scope;
 use rdev_bus::{LogStream, Pace, ReadError, Stored};
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::OutputStream;
@@ -113,10 +114,7 @@ impl OutputBytes {
             if self.after >= self.source.tail {
                 return Err(self.expired(None));
             }
-            let (replays, source) = (&self.replays, &self.source);
-            let page = replays
-                .exec_page(&source.exec, self.after, source.tail, &mut self.pace)
-                .await?;
+            let page = self.read_page().await?;
             if page.is_empty() {
                 return Err(self.expired(None));
             }
@@ -137,6 +135,29 @@ impl OutputBytes {
                 other => return other,
             }
         }
+    }
+
+    /// What follows; nothing if that has expired. Only the leader can say so.
+    async fn read_page(&mut self) -> Result<Vec<Recorded<Stored>>, ReadError> {
+        let (exec, tail) = (&self.source.exec, self.source.tail);
+        let page = self
+            .replays
+            .log_page(exec, self.after, tail, &mut self.pace);
+        let (history, page) = page.await?;
+        let scope = Scope::Exec(exec.clone());
+        if !history.may_lack(&scope, self.after, &page) {
+            return Ok(page);
+        }
+        // Of what the log lacks, only the wanted bytes.
+        let (stream, first) = (self.source.stream, self.wanted.start);
+        let before = history.before_output(exec, stream, first).await?;
+        let held = page.first().map_or(tail, |first| first.sequence);
+        self.after = self
+            .after
+            .max(before.filter(|before| *before < held).unwrap_or_default());
+        history
+            .fill(&scope, self.after, tail, page, &mut self.pace)
+            .await
     }
 
     /// What this message has of the wanted bytes.
@@ -183,8 +204,11 @@ async fn search(replays: &Replays, source: &Source, first: u64) -> Result<Stream
     let (mut low, mut high) = (source.command, source.tail);
     while high.0.saturating_sub(low.0) > SEARCHED_MIN_MESSAGES {
         let middle = StreamSeq(low.0.midpoint(high.0));
-        let (bus, _permit) = replays.turn().await?;
-        let next = bus.next_message(LogStream::Exec, &filter, middle).await?;
+        let (history, _permit) = replays.turn().await?;
+        let next = history
+            .bus()
+            .next_message(LogStream::Exec, &filter, middle)
+            .await?;
         // A replica that lags has no next one yet; then the search goes on before.
         let next = next.filter(|next| next.sequence < high);
         let is_before = next.as_ref().is_some_and(|next| {

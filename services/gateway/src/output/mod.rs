@@ -1,5 +1,5 @@
 //! The station `output`: `GET …/execs/{stream}/output` gives the exact bytes that a command
-//! printed, from the log, whole or in ranges.
+//! printed, from the log and the archive behind it, whole or in ranges.
 //!
 //! [`range`] knows what is asked for, [`bytes`] reads it. Invariants: lengths, tags and digests are
 //! those of the exec's `complete`; what retention removed is refused by name (410), never left out;
@@ -109,8 +109,8 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let stream = options.stream.unwrap_or(OutputStream::Stdout);
-    let bus = gateway.log.connected()?;
-    let Some(state) = state_of(bus, &exec).await? else {
+    let history = gateway.history()?;
+    let Some(state) = state_of(&history, &exec).await? else {
         return Err(gone(&gateway, &exec).await);
     };
     let known = Known::of(&exec.tag(), state.to, state.complete.as_ref(), stream);
@@ -189,7 +189,7 @@ async fn hash_of_log(
     ))
 }
 
-/// What the log holds nothing of: expired, or there never was such an exec.
+/// What neither log nor archive holds: expired, or there never was such an exec.
 async fn gone(gateway: &Gateway, exec: &ExecId) -> ApiError {
     match gateway.read_model.exec(exec).await {
         Ok(Some(_)) => ApiError::OutputExpired {

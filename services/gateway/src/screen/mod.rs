@@ -50,8 +50,7 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let at = options.at.map(|text| place(&text, &exec)).transpose()?;
-    let bus = gateway.log.connected()?;
-    let Some(state) = state_of(bus, &exec).await? else {
+    let Some(state) = state_of(&gateway.history()?, &exec).await? else {
         return Err(gone(&gateway, &exec).await);
     };
     let size = terminal_of(&state)?;

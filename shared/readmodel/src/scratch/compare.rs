@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Scratch, ScratchError};
-use crate::position::LogIdentity;
 use crate::sql::audit;
+use rdev_contract::position::LogIdentity;
 
 /// A report is read by people or kept: behind so many rows the counts say the rest.
 pub const DIFFERENCES_MAX_COUNT: i64 = 1000;

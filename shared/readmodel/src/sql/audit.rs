@@ -111,12 +111,15 @@ pub(crate) fn imaged(schemas: &Schemas, table: &Table, live: Option<&Table>) -> 
     )
 }
 
-/// Where findings go, what each log still holds, and the execs of which it holds only a part.
+/// Where findings go, what each log still holds, the execs that were folded from the archive, and those
+/// of which neither has more than a part.
 pub(crate) fn notes_made(schemas: &Schemas) -> String {
     let image = quoted(&schemas.image);
     format!(
         "CREATE UNLOGGED TABLE {image}.audit_logs (log text PRIMARY KEY, holds_sessions boolean,
             created_at timestamptz, first bigint, oldest timestamptz);
+         CREATE UNLOGGED TABLE {image}.audit_archived (project text COLLATE \"C\", session uuid,
+            stream text COLLATE \"C\", PRIMARY KEY (project, session, stream));
          CREATE UNLOGGED TABLE {image}.audit_expired (project text COLLATE \"C\", session uuid,
             stream text COLLATE \"C\", PRIMARY KEY (project, session, stream));
          CREATE UNLOGGED TABLE {image}.audit_found (table_name text, what text, expired boolean,
@@ -132,6 +135,14 @@ pub(crate) fn log_noted(schemas: &Schemas) -> String {
     )
 }
 
+pub(crate) fn archived_noted(schemas: &Schemas) -> String {
+    format!(
+        "INSERT INTO {}.audit_archived (project, session, stream)
+         SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING",
+        quoted(&schemas.image)
+    )
+}
+
 /// An exec's messages expire in their order, so one whose first is gone is known in part at most.
 pub(crate) fn expired_noted(schemas: &Schemas) -> String {
     let image = quoted(&schemas.image);
@@ -139,7 +150,9 @@ pub(crate) fn expired_noted(schemas: &Schemas) -> String {
         "INSERT INTO {image}.audit_expired (project, session, stream)
          SELECT e.project, e.session, e.stream FROM {image}.execs e, {image}.audit_logs g
          WHERE NOT g.holds_sessions AND (e.log_created_at <> g.created_at
-            OR coalesce(e.command_seq, e.complete_seq) < g.first OR e.created_at < g.oldest)"
+            OR coalesce(e.command_seq, e.complete_seq) < g.first OR e.created_at < g.oldest)
+            AND NOT EXISTS (SELECT FROM {image}.audit_archived a WHERE a.project = e.project
+                AND a.session = e.session AND a.stream = e.stream)"
     )
 }
 
