@@ -18,6 +18,8 @@ mod killed;
 mod outage;
 #[path = "programs.rs"]
 mod programs;
+#[path = "faults/queue.rs"]
+mod queue;
 #[path = "faults/terminal.rs"]
 mod terminal;
 #[path = "faults/trial.rs"]

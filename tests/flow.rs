@@ -45,6 +45,8 @@ mod output;
 mod programs;
 #[path = "flow/published.rs"]
 mod published;
+#[path = "flow/queues.rs"]
+mod queues;
 #[path = "flow/retention.rs"]
 mod retention;
 #[path = "flow/stdin.rs"]

@@ -156,6 +156,7 @@ const ONE_HOME: [OneHome; 3] = [
             "\"RDEV_CONTROL\"",
             "\"RDEV_KEYS\"",
             "\"RDEV_ACTIVITY\"",
+            "\"RDEV_SCHEDULER\"",
             "\"executors\"",
         ],
     },

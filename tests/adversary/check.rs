@@ -56,6 +56,10 @@ fn one_beginning_and_one_end(log: &Log, pod: &Pod) -> Result<(), Violation> {
         || "not exactly one command at the beginning".to_owned(),
     )?;
     require(
+        count(Kind::Admitted) == 1 && is_at(log.messages.get(1), Kind::Admitted),
+        || "not admitted exactly once, behind the command".to_owned(),
+    )?;
+    require(
         count(Kind::Complete) == 1 && is_at(log.messages.last(), Kind::Complete),
         || "not exactly one complete at the end".to_owned(),
     )?;

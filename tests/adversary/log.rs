@@ -83,9 +83,9 @@ impl Log {
         state_of(last.into_values())
     }
 
-    /// The first message alone: what comes with the first offer of a command.
+    /// Command and admission: what comes with the first offer of an exec.
     pub(crate) fn first_look(&self) -> Result<ExecState, Violation> {
-        state_of(self.messages.iter().take(1))
+        state_of(self.messages.iter().take(2))
     }
 
     pub(crate) fn is_complete(&self) -> bool {

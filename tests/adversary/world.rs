@@ -1,9 +1,10 @@
 //! One schedule: what there is, and an adversary who chooses what happens next.
 
 use jiff::{SignedDuration, Timestamp};
-use rdev_bus::fence::Attempt;
-use rdev_contract::envelope::{self, Body, Chain, Head};
-use rdev_contract::event::{Command, CommandSpec, Kind, Requester, Work as CommandWork};
+use rdev_bus::append::Entry;
+use rdev_bus::fence::{Attempt, Fence};
+use rdev_contract::envelope::{self, Body, Chain, Head, Recorded};
+use rdev_contract::event::{Admitted, Command, CommandSpec, Kind, Requester, Work as CommandWork};
 use rdev_contract::id::ClaimId;
 use rdev_contract::position::StreamSeq;
 use rdev_domain::exec::next_after;
@@ -119,7 +120,35 @@ impl World {
         world
             .log
             .offer(StreamSeq(0), &command.into(), &mut world.dice);
+        world.admit();
         world
+    }
+
+    /// One scheduler's admission is in the log; another's is on its way, and comes too late.
+    fn admit(&mut self) {
+        let command = self.log.tail().expect("a command");
+        let tail = Recorded {
+            sequence: command.sequence,
+            value: command.message().chain,
+        };
+        let fence = Fence::new(command.message().head.exec(), None, 0, tail);
+        let [first, late] = ["first", "late"].map(|scheduler| {
+            let admitted = Admitted {
+                command_seq: fence.tail(),
+                scheduler: scheduler.to_owned(),
+            };
+            let data = serde_json::value::to_raw_value(&admitted).expect("JSON");
+            let entry = Entry {
+                kind: Kind::Admitted,
+                first: None,
+                to: None,
+                body: Body::Data(&data),
+            };
+            fence.attempt(&entry, self.now).expect("JSON")
+        });
+        self.log
+            .offer(first.expected, &first.payload, &mut self.dice);
+        self.network.send(&late);
     }
 
     /// The adversary's part, then a fair part in which the exec must end.

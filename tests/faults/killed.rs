@@ -6,7 +6,7 @@ use async_nats::jetstream::{self, consumer::pull};
 use rdev_bus::Bus;
 use rdev_contract::event::Kind;
 use rdev_contract::position::Offsets;
-use rdev_contract::subject::{EXEC_STREAM, EXECUTORS_CONSUMER, Subject};
+use rdev_contract::subject::{ADMITTED_CONSUMER, EXEC_STREAM, Subject};
 use rdev_tests::Outcome;
 use rdev_tests::client::Client;
 use rdev_tests::count::Count;
@@ -165,7 +165,7 @@ async fn unacknowledged(world: &World) -> Outcome<u64> {
     let client = async_nats::connect(world.nats.url()).await?;
     let stream = jetstream::new(client).get_stream(EXEC_STREAM).await?;
     let mut consumer = stream
-        .get_consumer::<pull::Config>(EXECUTORS_CONSUMER)
+        .get_consumer::<pull::Config>(ADMITTED_CONSUMER)
         .await?;
     let info = consumer.info().await?;
     Ok(info.num_ack_pending as u64 + info.num_pending)

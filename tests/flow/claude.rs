@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::options;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/claude");
+pub(super) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/claude");
 /// The projector is asynchronous; this is only a bound for a broken one.
 const PROJECTED_WITHIN: Duration = Duration::from_secs(20);
 

@@ -129,7 +129,8 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     }
     check_orders(&mut served, &world.nats.url(), client, &session).await?;
     check_terminal(&mut served, client, &session).await?;
-    take_over(&mut world, &services, &session).await?;
+    let queued = take_over(&mut world, &services, &session).await?;
+    served.check("sse-queued".to_owned(), &queued)?;
     client.delete(&format!("/sessions/{session}")).await?;
     check_live_headers(&live.next().await.ok_or("nothing came")?)?;
     let nats = world.nats.url();
@@ -195,8 +196,9 @@ async fn check_terminal(served: &mut Served, client: &Client, session: &str) -> 
     served.check_events(client, session, exec).await
 }
 
-/// An exec whose executor is killed, and that another one ends.
-async fn take_over(world: &mut World, services: &Services, session: &str) -> Outcome<()> {
+/// An exec whose executor is killed, and that another one ends. Gives the place of one that waits for
+/// that other one.
+async fn take_over(world: &mut World, services: &Services, session: &str) -> Outcome<Value> {
     let client = &services.client;
     let gated = "echo a; until [ -e gate ]; do sleep 0.02; done; echo b";
     let body = json!({"type": "shell", "command": gated, "stream_id": TAKEN_OVER});
@@ -204,12 +206,17 @@ async fn take_over(world: &mut World, services: &Services, session: &str) -> Out
     let mut reader = client.events(session, TAKEN_OVER, None).await?;
     reader.until("output").await?;
     services.executor.kill().await;
+    let body = json!({"type": "shell", "command": "true"});
+    let behind = client.exec(session, &body).await?;
+    let mut behind = client.events(session, &behind, None).await?;
+    let queued = behind.until("queued").await?;
     let _second = world.executor()?;
     let exec = log::exec_id(client, session, TAKEN_OVER)?;
     log::until_kind(&world.bus().await?, &exec, Kind::Resumed).await?;
     std::fs::write(world.pod("pod").join("gate"), "")?;
     reader.until("complete").await?;
-    Ok(())
+    behind.until("complete").await?;
+    Ok(queued.json())
 }
 
 /// What readers are told where something is gone, and when their gateway ends.

@@ -128,7 +128,7 @@ impl ExecLog {
             .collect()
     }
 
-    /// What every exec's messages satisfy once it has ended: one command first, one claim that
+    /// What every exec's messages satisfy once it has ended: one command first, one turn, one claim that
     /// started it, each later claim one attempt more and nothing of the claim before behind it,
     /// numbers without a gap, offsets that only grow, each message naming its predecessor, and one
     /// end as the last.
@@ -176,12 +176,12 @@ impl ExecLog {
             }
             previous = line.sequence;
         }
-        let starts = self.count(Kind::Started);
+        let (turns, starts) = (self.count(Kind::Admitted), self.count(Kind::Started));
         let ends = self.count(Kind::Complete);
         let last = self.0.last().map(Line::kind);
-        if starts > 1 || ends != 1 || last != Some(Kind::Complete.token()) {
+        if turns > 1 || starts > 1 || ends != 1 || last != Some(Kind::Complete.token()) {
             return Err(format!(
-                "{starts} starts, {ends} ends, the last is {last:?}"
+                "{turns} turns, {starts} starts, {ends} ends, the last is {last:?}"
             ));
         }
         Ok(())

@@ -43,12 +43,18 @@ pub struct Author {
 }
 
 impl Author {
-    /// Posts a command and claims it. Nobody else may run commands in this world.
+    /// Posts a command, admits and claims it. Nobody else may run commands in this world.
     ///
     /// # Errors
     /// When the log refuses it.
     pub async fn begin(bus: &Bus, exec: &ExecId) -> Outcome<Self> {
         bus.submit(exec, &command(), Timestamp::now()).await?;
+        let command = bus.tail(exec).await?.ok_or("no command")?;
+        let command = Recorded {
+            sequence: command.sequence,
+            value: Message::decode(&command.value.payload)?.chain,
+        };
+        bus.admit(exec, command, "test", Timestamp::now()).await;
         let tail = bus.tail(exec).await?.ok_or("no command")?;
         let chain = Message::decode(&tail.value.payload)?.chain;
         let tail = Recorded {

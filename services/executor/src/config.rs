@@ -6,6 +6,8 @@ use rdev_bus::BusConfig;
 use rdev_runtime::health::HealthArgs;
 use rdev_runtime::telemetry::TelemetryArgs;
 
+use crate::schedule::QueueSettings;
+
 /// Runs commands in pods and writes what they print to the log.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "rdev-executor", version)]
@@ -48,6 +50,9 @@ pub struct Config {
     #[arg(long, env = "RDEV_EXECUTOR_SLOTS", value_name = "RDEV_EXECUTOR_SLOTS", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub executor_slots: u32,
+    /// Who waits for whom.
+    #[command(flatten)]
+    pub queue: QueueSettings,
     /// Bytes of unread output that a command's journal may hold in its pod.
     #[arg(long, env = "RDEV_JOURNAL_MAX", value_name = "RDEV_JOURNAL_MAX", default_value_t = 256 * 1024 * 1024)]
     pub journal_max: u64,

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rdev_bus::Stored;
 use rdev_bus::append::ExecWriter;
-use rdev_contract::envelope::{Chain, Message, Recorded};
-use rdev_contract::event::{Complete, Outcome};
+use rdev_bus::{LogStream, Stored};
+use rdev_contract::envelope::{Message, Recorded};
+use rdev_contract::event::{Complete, Kind, Outcome};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
+use rdev_contract::subject::Subject;
 use rdev_domain::exec::{self, ExecState, FoldError, Step};
 
 use crate::claim::{self, Claim};
@@ -29,17 +30,15 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// it asks for none any more, and does not offer them to it.
 const HAND_OVER_DELAY: Duration = Duration::from_millis(100);
 
-/// A command as it was offered.
+/// An exec as it was offered.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// Its exec.
+    /// Which.
     pub exec: ExecId,
-    /// Its place in the log.
+    /// The place of its `admitted` in the log.
     pub sequence: StreamSeq,
-    /// The message.
+    /// That message.
     pub payload: Bytes,
-    /// When the log stored it.
-    pub recorded_at: Timestamp,
     /// How often it has been offered, this time included.
     pub deliveries: u64,
 }
@@ -73,12 +72,15 @@ pub async fn run(context: &Arc<Context>, offer: Offer, mut lease: Lease, proof: 
 }
 
 async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(), Stop> {
-    let mut state = match first_look(context, offer).await? {
-        Ok(state) => state,
+    let Look {
+        mut state,
+        recorded_at,
+    } = match first_look(context, offer).await? {
+        Ok(look) => look,
         Err(error) => return reject_unreadable(context, offer, &error).await,
     };
     loop {
-        let claimed = match exec::decide(&state, offer.deliveries, offer.recorded_at, now()) {
+        let claimed = match exec::decide(&state, offer.deliveries, recorded_at, now()) {
             Step::Finished => return finish::remove_orders(context, &offer.exec).await,
             Step::Reject { reason } => {
                 let end = Complete::without_process(Outcome::Rejected, reason);
@@ -105,7 +107,7 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
             }
             Ok(Claim::Ended) => return finish::remove_orders(context, &offer.exec).await,
             // Somebody else wrote first: what they wrote decides.
-            Err(Stop::StoodBack) => state = look(context, &offer.exec).await?,
+            Err(Stop::StoodBack) => state = look(context, &offer.exec).await?.state,
             Err(Stop::Passing(reason)) if state.claim.is_none() => {
                 if offer.deliveries < exec::DELIVERIES_BEFORE_START_MAX_COUNT {
                     return Err(Stop::Unstarted(reason));
@@ -127,34 +129,62 @@ fn start_retry_delay(deliveries: u64) -> Duration {
     RETRY_DELAY.saturating_mul(2_u32.saturating_pow(doublings))
 }
 
-/// At the first offer the command is most likely the whole exec; if not, the claim is refused and
-/// the log is read.
-async fn first_look(
-    context: &Context,
-    offer: &Offer,
-) -> Result<Result<ExecState, FoldError>, Stop> {
-    if offer.deliveries > 1 {
-        return Ok(Ok(look(context, &offer.exec).await?));
-    }
-    let unreadable = |detail: String| FoldError::Unreadable {
-        sequence: offer.sequence,
-        detail,
-    };
-    let state = Message::decode(&offer.payload)
-        .map_err(|error| unreadable(error.to_string()))
-        .and_then(|value| {
-            exec::fold(&[Recorded {
-                sequence: offer.sequence,
-                value,
-            }])
-        });
-    Ok(state)
+/// An exec as the log has it.
+struct Look {
+    state: ExecState,
+    /// When the log stored its command.
+    recorded_at: Timestamp,
 }
 
-async fn look(context: &Context, exec: &ExecId) -> Result<ExecState, Stop> {
+/// At the first offer command and admission are most likely the whole exec; if not, the claim is
+/// refused and the log is read.
+async fn first_look(context: &Context, offer: &Offer) -> Result<Result<Look, FoldError>, Stop> {
+    let admitted = match Message::decode(&offer.payload) {
+        Ok(message) if offer.deliveries == 1 => message,
+        Ok(_) | Err(_) => return Ok(Ok(look(context, &offer.exec).await?)),
+    };
+    let subject = Subject::exec(&offer.exec, Kind::Command);
+    let prev = admitted.head.prev;
+    let before = context.bus.message_at(LogStream::Exec, prev).await?;
+    let command = before.filter(|before| before.value.subject == subject.as_str());
+    let Some(command) = command else {
+        return Ok(Ok(look(context, &offer.exec).await?));
+    };
+    let unreadable = |error: serde_json::Error| FoldError::Unreadable {
+        sequence: command.sequence,
+        detail: error.to_string(),
+    };
+    let admitted = Recorded {
+        sequence: offer.sequence,
+        value: admitted,
+    };
+    let state = Message::decode(&command.value.payload)
+        .map_err(unreadable)
+        .and_then(|value| {
+            let command = Recorded {
+                sequence: command.sequence,
+                value,
+            };
+            exec::fold(&[command, admitted])
+        });
+    Ok(state.map(|state| Look {
+        state,
+        recorded_at: command.value.at,
+    }))
+}
+
+async fn look(context: &Context, exec: &ExecId) -> Result<Look, Stop> {
     let stored = context.bus.last_of_each_kind(exec).await?;
     let messages = decode(&stored).map_err(|error| Stop::Passing(error.to_string()))?;
-    exec::fold(&messages).map_err(|error| Stop::Passing(error.to_string()))
+    let state = exec::fold(&messages).map_err(|error| Stop::Passing(error.to_string()))?;
+    let command = stored
+        .iter()
+        .find(|message| message.sequence == state.command_seq);
+    let command = command.ok_or_else(|| Stop::Passing("the command is gone".to_owned()))?;
+    Ok(Look {
+        state,
+        recorded_at: command.value.at,
+    })
 }
 
 fn decode(stored: &[Recorded<Stored>]) -> Result<Vec<Recorded<Message<'_>>>, serde_json::Error> {
@@ -177,9 +207,10 @@ async fn reject_unreadable(
     error: &FoldError,
 ) -> Result<(), Stop> {
     tracing::error!(stream.id = %offer.exec.stream, seq = %offer.sequence, %error, "poison");
+    let admitted = Message::decode(&offer.payload);
     let tail = Recorded {
         sequence: offer.sequence,
-        value: Chain::default(),
+        value: admitted.map(|message| message.chain).unwrap_or_default(),
     };
     let writer = ExecWriter::new(context.bus.clone(), offer.exec.clone(), None, 0, tail);
     let end = Complete::without_process(

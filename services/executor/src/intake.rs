@@ -110,7 +110,6 @@ async fn take(
             exec: exec.clone(),
             sequence: delivery.sequence,
             payload: delivery.payload,
-            recorded_at: delivery.at,
             deliveries: delivery.deliveries,
         };
         let lease = Lease::new(delivery.ticket, receiver, proof.clone());

@@ -1,6 +1,7 @@
 //! The executor: takes commands from the log, runs them in pods, writes what they print.
 //!
-//! The stations are the files: [`intake`] (an offered command and a free slot), [`drive`] (what is
+//! The stations are the files: [`schedule`] (a command's turn; by one executor for all), [`intake`]
+//! (an offered command and a free slot), [`drive`] (what is
 //! to be done with it), [`claim`] (the log says whose it is), [`pump`] (frames to events to the
 //! log), [`finish`] (its end), beside [`lease`] (it is still ours), [`orders`] (what else is wanted of it) and [`pod`] (the way
 //! into pods).
@@ -19,6 +20,7 @@ pub mod lease;
 pub mod orders;
 pub mod pod;
 pub mod pump;
+pub mod schedule;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crate::context::Context;
 use crate::pod::Backend;
 use crate::pod::channel::Channels;
 use crate::pod::local::LocalBackend;
+use crate::schedule::Scheduler;
 
 /// Between two tries to reach the log at the start.
 const START_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -131,7 +134,16 @@ async fn work(
         name,
         shutdown: shutdown.clone(),
     });
-    intake::run(context, queue, slots, shutdown).await;
+    let scheduler = Scheduler {
+        bus: bus.clone(),
+        name: context.name.clone(),
+        limits: context.config.queue.limits(),
+        slots,
+    };
+    tokio::join!(
+        Box::pin(scheduler.run(&shutdown)),
+        intake::run(context, queue, slots, shutdown.clone()),
+    );
     bus.flush().await;
     Ok(())
 }

@@ -64,6 +64,11 @@ pub(crate) async fn exec(
         session,
         stream,
     };
+    let queue_max = gateway.project_queue_max;
+    if gateway.line.waiting(&exec.project) >= queue_max && bus.tail(&exec).await?.is_none() {
+        let stream = exec.stream;
+        return Err(ApiError::QueueFull { queue_max, stream });
+    }
     let at = now();
     let command = Command {
         spec,
@@ -72,6 +77,7 @@ pub(crate) async fn exec(
     };
     match bus.submit(&exec, &command, at).await {
         Ok(Submitted::Created(sequence)) => {
+            gateway.line.submitted(&exec, sequence, &command.spec);
             let token = token(&gateway, sequence).await;
             Ok(accepted(&exec, &command.spec, StatusCode::CREATED, token))
         }

@@ -4,7 +4,7 @@
 //! Invariants: a list never shows less than what `as_of` names: it includes it, or it is refused. A
 //! wait is bounded by [`WAIT_MAX`], and however many wait, PostgreSQL is asked once at a time.
 //!
-//! The projector passes over output, so its position may stay behind the id of such an event. The
+//! The projector passes over output and admissions, so its position may stay behind the id of such an event. The
 //! read model includes that event when the log has nothing that makes rows between the two.
 
 use std::collections::HashMap;
@@ -211,7 +211,7 @@ fn is_of(log: Option<LogIdentity>, place: Place) -> bool {
 /// The next message of each kind that makes rows, as the leader has it: a replica that lags would
 /// say that there is none.
 async fn facts_behind(bus: &Bus, after: StreamSeq) -> Result<Vec<Option<StreamSeq>>, ReadError> {
-    let facts = Kind::ALL.into_iter().filter(|kind| !kind.is_bulk());
+    let facts = Kind::ALL.into_iter().filter(|kind| kind.is_projected());
     try_join_all(facts.map(async |kind| {
         let filter = Filter::kind(kind);
         let next = bus.next_at_leader(LogStream::Exec, &filter, after).await?;
@@ -294,6 +294,8 @@ mod tests {
             limits: rdev_domain::request::RequestLimits::default(),
             heartbeat: Duration::from_secs(15),
             tails: crate::events::Tails::default(),
+            line: crate::queue::Line::default(),
+            project_queue_max: 1,
             replays: crate::events::Replays::new(Log(None), crate::history::Past::default()),
             known_sessions: Arc::default(),
             screens: crate::screen::Screens::default(),

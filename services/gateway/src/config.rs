@@ -20,6 +20,9 @@ use crate::cors::CorsOrigins;
 /// With some 25 KiB for an idle reader and its connection, under half a gigabyte.
 const MAX_STREAMS_DEFAULT: usize = 16_384;
 
+/// A flood of 10,000 is served; one that goes on and on is told to wait.
+const PROJECT_QUEUE_MAX_DEFAULT: u32 = 20_000;
+
 /// The gateway's command line.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
@@ -101,6 +104,15 @@ pub struct Config {
         value_parser = stall_timeout
     )]
     pub stall_timeout: Duration,
+    /// Commands of one project that may wait for their turn; further ones are refused.
+    #[arg(
+        long,
+        env = "RDEV_PROJECT_QUEUE_MAX",
+        value_name = "RDEV_PROJECT_QUEUE_MAX",
+        default_value_t = PROJECT_QUEUE_MAX_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub project_queue_max: u32,
     /// Sites whose pages may read answers: * or a list joined by commas.
     #[arg(
         long,
@@ -231,6 +243,7 @@ mod tests {
             ("--stall-timeout", "3601s"),
             ("--max-timeout", "0s"),
             ("--max-timeout", "soon"),
+            ("--project-queue-max", "0"),
             ("--postgres-url", "http://db"),
             ("--cors-origins", "a.example"),
             ("--archive-url", "ftp://archive"),

@@ -10,7 +10,7 @@ use rdev_bus::{Bus, Stored};
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::Kind;
 use rdev_contract::http::{ExecView, Page, RunUsage};
-use rdev_contract::id::ExecId;
+use rdev_contract::id::{ExecId, ProjectId};
 use rdev_contract::subject::parse_exec;
 use rdev_domain::exec::{ExecState, FoldError, fold};
 use rdev_readmodel::ReadModel;
@@ -20,12 +20,15 @@ use crate::as_of::UpToDate;
 use crate::filter::Wanted;
 use crate::history::History;
 use crate::problem::ApiError;
+use crate::queue::Line;
 use crate::request::{InExec, InProject, InSession, Options, Paging};
 use crate::state::Gateway;
 
 /// The longest that a request waits for an exec to end: shorter than what proxies cut.
 pub(crate) const WAIT_MAX_SECONDS: u64 = 60;
 
+/// The status of an exec that nobody has claimed yet.
+const QUEUED: &str = "queued";
 /// What else is known of an exec does not wait longer for what it cost.
 const USAGE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -38,7 +41,8 @@ pub(crate) async fn list(
     _: UpToDate,
 ) -> Result<Json<Page<ExecView>>, ApiError> {
     let filter = wanted.execs()?.of_session(session);
-    let items = gateway.read_model.execs(&project, &filter, &page).await?;
+    let mut items = gateway.read_model.execs(&project, &filter, &page).await?;
+    places(&gateway.line, &project, &mut items);
     if items.items.is_empty() {
         // Empty, or no such session?
         gateway.log.session(&project, session).await?;
@@ -48,14 +52,31 @@ pub(crate) async fn list(
 
 /// `GET /projects/{project}/execs`: those of all its sessions.
 pub(crate) async fn of_project(
-    State(read_model): State<ReadModel>,
+    State(gateway): State<Gateway>,
     InProject(project): InProject,
     wanted: Wanted,
     Paging(page): Paging,
     _: UpToDate,
 ) -> Result<Json<Page<ExecView>>, ApiError> {
     let filter = wanted.execs()?;
-    Ok(Json(read_model.execs(&project, &filter, &page).await?))
+    let mut items = gateway.read_model.execs(&project, &filter, &page).await?;
+    places(&gateway.line, &project, &mut items);
+    Ok(Json(items))
+}
+
+/// Adds where those stand that wait.
+fn places(line: &Line, project: &ProjectId, execs: &mut Page<ExecView>) {
+    let queued = execs.items.iter_mut();
+    for exec in queued.filter(|exec| exec.status == QUEUED) {
+        let id = || {
+            Some(ExecId {
+                project: project.clone(),
+                session: exec.session_id.parse().ok()?,
+                stream: exec.id.parse().ok()?,
+            })
+        };
+        exec.queue = id().and_then(|id| line.place(&id));
+    }
 }
 
 /// How an exec is shown.
@@ -91,6 +112,9 @@ pub(crate) async fn get(
         state = state_of(&history, &exec).await?.unwrap_or(state);
     }
     let mut view = view(&state)?;
+    if state.claim.is_none() && state.complete.is_none() {
+        view.queue = gateway.line.place(&exec);
+    }
     if state.complete.is_some() && state.command.spec.work.agent().is_some() {
         view.usage = usage(&gateway.read_model, &exec).await;
     }
@@ -168,7 +192,7 @@ pub(crate) fn view(state: &ExecState) -> Result<ExecView, ApiError> {
     let status = match (&state.complete, &state.claim) {
         (Some(_), _) => "complete",
         (None, Some(_)) => "running",
-        (None, None) => "queued",
+        (None, None) => QUEUED,
     };
     Ok(ExecView {
         id: state.exec.stream.to_string(),
@@ -180,6 +204,7 @@ pub(crate) fn view(state: &ExecState) -> Result<ExecView, ApiError> {
         created_at: state.asked_at,
         started_at: state.started_at,
         completed_at: state.completed_at,
+        queue: None,
         usage: None,
     })
 }

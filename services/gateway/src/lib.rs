@@ -23,6 +23,7 @@ mod known;
 mod output;
 mod problem;
 mod published;
+mod queue;
 mod request;
 mod routes;
 mod screen;

@@ -106,6 +106,14 @@ pub(crate) enum ApiError {
     /// As many streams are open as may be.
     #[error("this gateway has as many open streams as it may have: try again")]
     TooManyStreams,
+    /// As many commands of the project wait as may.
+    #[error("{queue_max} commands of this project wait already: try again with this stream_id")]
+    QueueFull {
+        /// How many may wait.
+        queue_max: usize,
+        /// To try again with.
+        stream: StreamId,
+    },
     /// The command was not stored, and will not be.
     #[error("{detail}: try again with this stream_id")]
     CommandNotStored {
@@ -187,6 +195,7 @@ impl ApiError {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Expired { .. } | Self::OutputExpired { .. } => StatusCode::GONE,
             Self::BehindEnd { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::LogUnavailable
             | Self::TooManyStreams
             | Self::CommandNotStored { .. }
@@ -219,6 +228,7 @@ impl ApiError {
             Self::Expired { .. } => "events_expired",
             Self::OutputExpired { .. } => "output_expired",
             Self::BehindEnd { .. } => "range_not_satisfiable",
+            Self::QueueFull { .. } => "queue_full",
             Self::LogUnavailable => "log_unavailable",
             Self::TooManyStreams => "too_many_streams",
             Self::CommandUnknown { .. } | Self::OutcomeUnknown => "outcome_unknown",
@@ -237,6 +247,7 @@ impl ApiError {
                 | Self::TooManyStreams
                 | Self::StdinFull { .. }
                 | Self::OrdersFull
+                | Self::QueueFull { .. }
                 | Self::CommandNotStored { .. }
                 | Self::CommandUnknown { .. }
                 | Self::OutcomeUnknown
@@ -257,9 +268,9 @@ impl ApiError {
 
     fn stream_id(&self) -> Option<String> {
         match self {
-            Self::CommandNotStored { stream, .. } | Self::CommandUnknown { stream } => {
-                Some(stream.to_string())
-            }
+            Self::QueueFull { stream, .. }
+            | Self::CommandNotStored { stream, .. }
+            | Self::CommandUnknown { stream } => Some(stream.to_string()),
             Self::NoSuchRoute
             | Self::MethodNotAllowed
             | Self::NotFound(_)

@@ -39,6 +39,10 @@ fn every() -> Vec<ApiError> {
         ApiError::BehindEnd { total: 5 },
         ApiError::LogUnavailable,
         ApiError::TooManyStreams,
+        ApiError::QueueFull {
+            queue_max: 9,
+            stream: stream(),
+        },
         ApiError::CommandNotStored {
             code: "log_full",
             detail: "no",

@@ -28,6 +28,8 @@ fn app() -> Router {
         limits: rdev_domain::request::RequestLimits::default(),
         heartbeat: Duration::from_secs(15),
         tails: crate::events::Tails::default(),
+        line: crate::queue::Line::default(),
+        project_queue_max: 1,
         replays: crate::events::Replays::new(Log(None), crate::history::Past::default()),
         known_sessions: std::sync::Arc::default(),
         screens: crate::screen::Screens::default(),

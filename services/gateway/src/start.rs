@@ -18,6 +18,7 @@ use crate::as_of::Projection;
 use crate::config::Config;
 use crate::events::{Replays, Tails};
 use crate::history::Past;
+use crate::queue::Line;
 use crate::routes::router;
 use crate::screen::Screens;
 use crate::serve::serve;
@@ -79,8 +80,18 @@ impl Prepared {
     pub async fn run(self) {
         tracing::info!(address = %self.address, "serving");
         let shutdown = self.gateway.shutdown.clone();
+        let (line, log) = (self.gateway.line.clone(), self.gateway.log.clone());
+        let following = async {
+            match log.0 {
+                Some(bus) => line.follow(&bus).await,
+                None => std::future::pending().await,
+            }
+        };
         let router = router(self.gateway);
-        serve(self.listener, router, self.stall_timeout, shutdown).await;
+        tokio::select! {
+            () = serve(self.listener, router, self.stall_timeout, shutdown) => {}
+            () = following => {}
+        }
     }
 }
 
@@ -113,6 +124,8 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         heartbeat: config.heartbeat,
         cors: config.cors_origins,
         tails: Tails::until(shutdown.clone()),
+        line: Line::default(),
+        project_queue_max: config.project_queue_max as usize,
         replays: Replays::new(Log(Some(replays)), past),
         known_sessions: Arc::default(),
         screens: Screens::default(),

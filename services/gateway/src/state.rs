@@ -23,6 +23,7 @@ use crate::events::{Replays, Tails};
 use crate::history::{History, Past};
 use crate::known::KnownSessions;
 use crate::problem::ApiError;
+use crate::queue::Line;
 use crate::screen::Screens;
 
 /// Connections and settings.
@@ -44,6 +45,10 @@ pub(crate) struct Gateway {
     pub(crate) heartbeat: Duration,
     /// The present, shared by readers.
     pub(crate) tails: Tails,
+    /// What waits.
+    pub(crate) line: Line,
+    /// How many commands of one project may wait.
+    pub(crate) project_queue_max: usize,
     /// The right to read pages of the log.
     pub(crate) replays: Replays,
     /// Sessions that need not be looked up.

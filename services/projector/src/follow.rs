@@ -64,7 +64,7 @@ pub(crate) fn filters(stream: LogStream) -> Vec<Filter> {
     match stream {
         LogStream::Exec => Kind::ALL
             .into_iter()
-            .filter(|kind| !kind.is_bulk())
+            .filter(|kind| kind.is_projected())
             .map(Filter::kind)
             .collect(),
         LogStream::Session => vec![Filter::sessions()],

@@ -4,12 +4,14 @@
 //! exec stream names the sequence that it expects as its exec's last, so the broker itself
 //! refuses duplicates, reordering and writers that have been replaced ([`append`], [`submit`]).
 //! Reading is by sequence ([`read`], [`page`]), live ([`live`]) or as a follower of everything
-//! ([`follow`]). Commands are handed out by a durable consumer ([`queue`]),
-//! and orders for them are kept in a stream of their own ([`control`]).
+//! ([`follow`]). One process at a time schedules ([`term`]): it follows what waits ([`waiting`]),
+//! counts the executors' slots ([`slots`]) and admits commands ([`admit`]), which a durable consumer
+//! hands out ([`queue`]). Orders for them are kept in a stream of their own ([`control`]).
 //!
 //! Invariant: a publish is two awaits, the second being the ack; what was not acknowledged is
 //! looked up at the leader before anything else is decided.
 
+pub mod admit;
 pub mod append;
 mod capacity;
 mod connect;
@@ -25,8 +27,11 @@ mod publish;
 pub mod queue;
 pub mod read;
 pub mod session;
+pub mod slots;
 pub mod submit;
+pub mod term;
 pub mod topology;
+pub mod waiting;
 
 pub use connect::{Bus, BusConfig, ConnectError};
 pub use pace::Pace;

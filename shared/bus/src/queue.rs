@@ -1,6 +1,7 @@
-//! The work queue: commands handed out by the durable consumer, kept by in-progress acks.
+//! The work queue: execs that were admitted, handed out by the durable consumer, kept by in-progress
+//! acks.
 //!
-//! A delivery is an offer, not a right: the same command may be offered twice, and to two
+//! A delivery is an offer, not a right: the same exec may be offered twice, and to two
 //! executors. What counts is the claim in the log.
 
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub struct CommandQueue {
     connections: watch::Receiver<u64>,
 }
 
-/// A command that is offered.
+/// An exec that is offered: its `admitted` message.
 pub struct Delivery {
     /// Its place in the log.
     pub sequence: StreamSeq,
@@ -66,7 +67,7 @@ impl Bus {
     pub async fn commands(&self) -> Result<CommandQueue, ReadError> {
         let consumer = self
             .jetstream
-            .get_consumer_from_stream(subject::EXECUTORS_CONSUMER, subject::EXEC_STREAM)
+            .get_consumer_from_stream(subject::ADMITTED_CONSUMER, subject::EXEC_STREAM)
             .await
             .map_err(ReadError::of)?;
         Ok(CommandQueue {

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::{consumer, kv, stream};
-use rdev_contract::subject;
+use rdev_contract::event::Kind;
+use rdev_contract::subject::{self, Filter};
 
 use crate::Bus;
 
@@ -63,10 +65,11 @@ impl Bus {
             self.ensure_stream(wanted).await?;
         }
         self.ensure_control_stream().await?;
-        self.ensure_executors().await?;
+        self.ensure_work_queue().await?;
         for (bucket, max_age) in [
             (subject::ACTIVITY_BUCKET, ACTIVITY_TTL),
             (subject::KEYS_BUCKET, Duration::ZERO),
+            (subject::SCHEDULER_BUCKET, Duration::ZERO),
         ] {
             let config = kv::Config {
                 bucket: bucket.to_owned(),
@@ -193,11 +196,11 @@ impl Bus {
         refuse_drift(&format!("stream {name}"), fields)
     }
 
-    async fn ensure_executors(&self) -> Result<(), TopologyError> {
-        let name = subject::EXECUTORS_CONSUMER;
+    async fn ensure_work_queue(&self) -> Result<(), TopologyError> {
+        let name = subject::ADMITTED_CONSUMER;
         let wanted = consumer::pull::Config {
             durable_name: Some(name.to_owned()),
-            filter_subject: subject::Filter::commands().as_str().to_owned(),
+            filter_subject: Filter::kind(Kind::Admitted).as_str().to_owned(),
             ack_policy: consumer::AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             max_deliver: -1,
@@ -231,6 +234,40 @@ impl Bus {
             ),
         ];
         refuse_drift(&format!("consumer {name}"), fields)
+    }
+
+    /// Ends the work queue of versions without a scheduler, if this log has it. Their executors that
+    /// still run are offered nothing any more, and those that start find a consumer that is not as
+    /// they want it, and refuse: two queues would give one exec to two executors that both believe
+    /// to hold it.
+    ///
+    /// # Errors
+    /// [`TopologyError::Failed`] when the server does not do it.
+    pub async fn retire_former_work_queue(&self) -> Result<(), TopologyError> {
+        let name = subject::FORMER_CONSUMER;
+        let retired = Filter::nothing().as_str().to_owned();
+        let stream = self
+            .jetstream
+            .get_stream_no_info(subject::EXEC_STREAM)
+            .await
+            .map_err(failed(name))?;
+        match stream.consumer_info(name).await {
+            Ok(found) if found.config.filter_subject == retired => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(name)(error)),
+        }
+        tracing::info!(consumer = name, "the former work queue is retired");
+        // Anew, so that nothing that it has handed out comes back.
+        stream.delete_consumer(name).await.map_err(failed(name))?;
+        let config = consumer::pull::Config {
+            durable_name: Some(name.to_owned()),
+            filter_subject: retired,
+            deliver_policy: consumer::DeliverPolicy::New,
+            ..Default::default()
+        };
+        stream.create_consumer(config).await.map_err(failed(name))?;
+        Ok(())
     }
 }
 

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::queue::QueuePlace;
+
 /// `POST …/exec`: loose, as it comes; the gateway makes a [`crate::event::CommandSpec`] of it.
 /// Unknown fields are ignored here, as the original API did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -169,6 +171,9 @@ pub struct ExecView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
+    /// Where it stands, while it waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueuePlace>,
     /// What it cost, for agents, once the CLI and the read model have told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<RunUsage>,

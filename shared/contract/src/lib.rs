@@ -14,6 +14,7 @@ pub mod http;
 pub mod id;
 pub mod position;
 pub mod published;
+pub mod queue;
 pub mod session;
 pub mod sse;
 pub mod subject;

@@ -26,6 +26,7 @@ macro_rules! published {
 /// All of them, in the order of their names.
 pub const SCHEMAS: &[PublishedSchema] = published![
     "control-order",
+    "exec-admitted",
     "exec-claude",
     "exec-codex",
     "exec-command",
@@ -46,6 +47,7 @@ pub const SCHEMAS: &[PublishedSchema] = published![
     "sse-gap",
     "sse-heartbeat",
     "sse-output",
+    "sse-queued",
     "sse-reconnect",
     "sse-resized",
 ];

@@ -15,6 +15,8 @@ pub mod frame_name {
     pub const HEARTBEAT: &str = "heartbeat";
     /// Retention removed what the cursor asked for.
     pub const GAP: &str = "gap";
+    /// The exec waits for its turn; its data is [`crate::queue::QueuePlace`].
+    pub const QUEUED: &str = "queued";
     /// The server ends this connection; come again.
     pub const RECONNECT: &str = "reconnect";
 }

@@ -18,8 +18,18 @@ pub const CONTROL_STREAM: &str = "RDEV_CONTROL";
 pub const ACTIVITY_BUCKET: &str = "RDEV_ACTIVITY";
 /// API keys, hashed.
 pub const KEYS_BUCKET: &str = "RDEV_KEYS";
-/// The durable pull consumer that is the work queue of all executors.
-pub const EXECUTORS_CONSUMER: &str = "executors";
+/// Who schedules, and what a scheduler leaves for the next one.
+pub const SCHEDULER_BUCKET: &str = "RDEV_SCHEDULER";
+/// The key of the scheduler's term in its bucket.
+pub const SCHEDULER_TERM_KEY: &str = "term";
+/// The key of the queue's snapshot in the scheduler's bucket.
+pub const QUEUE_SNAPSHOT_KEY: &str = "snapshot";
+/// The durable pull consumer that is the work queue of all executors: what was admitted.
+pub const ADMITTED_CONSUMER: &str = "admitted";
+/// The work queue of versions without a scheduler, which took commands in the order of the log.
+pub const FORMER_CONSUMER: &str = "executors";
+/// Where executors say how many execs they can run.
+pub const SLOTS_ANNOUNCED: &str = "rdev.slots";
 
 /// What the exec stream stores.
 pub const EXEC_SUBJECTS: &str = "rdev.exec.*.*.*.*";
@@ -87,10 +97,10 @@ impl Filter {
         ))
     }
 
-    /// All commands: the work queue.
+    /// Subjects that nobody publishes to: what a work queue hands out that is no longer one.
     #[must_use]
-    pub fn commands() -> Self {
-        Self("rdev.exec.*.*.*.command".to_owned())
+    pub fn nothing() -> Self {
+        Self("rdev.exec.*.*.*.retired".to_owned())
     }
 
     /// All messages of every exec.

@@ -10,12 +10,12 @@ use rdev_contract::agent::Agent;
 use rdev_contract::control::{ControlMessage, Order};
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, encode, verify_chain};
 use rdev_contract::event::{
-    AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
-    OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, Started, Text, Work,
+    Admitted, AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind,
+    Outcome, OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, Started, Text, Work,
 };
 use rdev_contract::id::{AgentSessionId, ClaimId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
-use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionFact, SessionMessage};
+use rdev_contract::session::SessionMessage;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +33,8 @@ macro_rules! golden {
 
 mod golden_orders;
 mod golden_terminal;
+#[path = "facts/session.rs"]
+mod session_facts;
 
 fn session() -> SessionId {
     "01935bd0-7a3c-7000-8000-5f1e2d3c4b5a".parse().unwrap()
@@ -69,18 +71,19 @@ fn pod() -> PodIdentity {
     }
 }
 
-/// A head as its writer makes it; a command has no claim.
+/// A head as its writer makes it; before the first claim there is none.
 fn head(kind: Kind) -> Head {
     let is_command = kind == Kind::Command;
+    let is_unclaimed = matches!(kind, Kind::Command | Kind::Admitted);
     Head {
         v: PAYLOAD_VERSION,
         project: "demo".parse().unwrap(),
         session: session(),
         stream: "session-1".parse().unwrap(),
         kind: kind.to_string(),
-        claim: (!is_command).then(claim),
+        claim: (!is_unclaimed).then(claim),
         attempt: match kind {
-            Kind::Command => 0,
+            Kind::Command | Kind::Admitted => 0,
             Kind::Resumed => 2,
             Kind::Started | Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete => 1,
         },
@@ -187,6 +190,15 @@ fn command_of_claude() {
         conversation_id: Some(claude_session().to_string()),
     };
     assert_fact(Kind::Command, &command(work), golden!("command_claude"));
+}
+
+#[test]
+fn admitted() {
+    let admitted = Admitted {
+        command_seq: StreamSeq(48190),
+        scheduler: "executor-0".to_owned(),
+    };
+    assert_fact(Kind::Admitted, &admitted, golden!("admitted"));
 }
 
 #[test]
@@ -398,66 +410,6 @@ fn complete_without_a_process() {
     assert_eq!(serde_json::from_str::<Complete>(data).unwrap(), complete);
 }
 
-fn assert_session_fact(fact: SessionFact, golden: &str) {
-    let message = SessionMessage {
-        v: PAYLOAD_VERSION,
-        project: "demo".parse().unwrap(),
-        session: session(),
-        at: at(),
-        fact,
-    };
-    assert_eq!(serde_json::to_string(&message).unwrap(), golden);
-    assert_eq!(
-        serde_json::from_str::<SessionMessage>(golden).unwrap(),
-        message
-    );
-}
-
-#[test]
-fn session_created() {
-    let created = Created {
-        pod: "pod-1".parse().unwrap(),
-        namespace: Some("team".parse().unwrap()),
-        container: Some("main".parse().unwrap()),
-        by: requester(),
-    };
-    assert_session_fact(SessionFact::Created(created), golden!("session_created"));
-}
-
-#[test]
-fn session_linked() {
-    let linked = Linked {
-        claude_session_id: claude_session(),
-        conversation_id: session().conversation(),
-        stream: "session-1".parse().unwrap(),
-        command_seq: StreamSeq(48189),
-    };
-    assert_session_fact(SessionFact::Linked(linked), golden!("session_linked"));
-}
-
-#[test]
-fn session_codex_linked() {
-    let linked = CodexLinked {
-        codex_session_id: claude_session(),
-        conversation_id: session().conversation(),
-        stream: "session-1".parse().unwrap(),
-        command_seq: StreamSeq(48189),
-    };
-    assert_session_fact(
-        SessionFact::CodexLinked(linked),
-        golden!("session_codex_linked"),
-    );
-}
-
-#[test]
-fn session_ended() {
-    let ended = Ended {
-        by: requester(),
-        cancel: true,
-    };
-    assert_session_fact(SessionFact::Ended(ended), golden!("session_ended"));
-}
-
 #[test]
 fn fields_and_kinds_of_the_future_are_passed_over() {
     let golden = golden!("output")
@@ -480,6 +432,7 @@ fn fields_and_kinds_of_the_future_are_passed_over() {
 fn every_golden_file_is_used() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
     let source = concat!(
+        include_str!("facts/session.rs"),
         include_str!("golden.rs"),
         include_str!("golden_orders/mod.rs"),
         include_str!("golden_terminal/mod.rs")

@@ -148,7 +148,10 @@ fn subjects_are_as_documented() {
         Filter::live_exec(&exec).as_str(),
         format!("rdev.live.demo.{SESSION}.s-1.>")
     );
-    assert_eq!(Filter::commands().as_str(), "rdev.exec.*.*.*.command");
+    assert_eq!(
+        Filter::kind(Kind::Admitted).as_str(),
+        "rdev.exec.*.*.*.admitted"
+    );
     assert_eq!(
         Filter::kind(Kind::Complete).as_str(),
         "rdev.exec.*.*.*.complete"

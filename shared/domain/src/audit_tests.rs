@@ -19,6 +19,9 @@ use rdev_contract::event::Work;
 
 use super::*;
 
+#[path = "audit/admitted_tests.rs"]
+mod admitted;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn exec() -> ExecId {

@@ -22,6 +22,9 @@ pub const DELIVERIES_BEFORE_START_MAX_COUNT: u64 = 5;
 /// Claims in a row that failed soon and brought no event: what they try to follow cannot be
 /// followed.
 pub const FAILED_CLAIMS_MAX_COUNT: u32 = 10;
+/// Why a command was never started that has waited for too long.
+pub const QUEUE_TIMEOUT_REASON: &str =
+    "queue_timeout_seconds is over: it was not started in that time";
 /// A claim that lasted longer has not failed soon, though its command may have been silent.
 const SOON_SECONDS: i64 = 30;
 
@@ -167,7 +170,7 @@ impl ExecState {
             return Err(FoldError::Mixed { sequence });
         }
         match head.known_kind() {
-            Some(Kind::Command) | None => {}
+            Some(Kind::Command | Kind::Admitted) | None => {}
             Some(Kind::Started) => self.apply_started(message)?,
             Some(Kind::Resumed) => self.apply_resumed(message)?,
             Some(Kind::Output | Kind::Claude | Kind::Codex) => self.apply_numbered(&message.value),
@@ -351,7 +354,7 @@ pub fn decide(state: &ExecState, deliveries: u64, recorded_at: Timestamp, now: T
     }
     if start_by(&state.command.spec, recorded_at).is_some_and(|last| last < now) {
         return Step::TimeOut {
-            reason: "queue_timeout_seconds is over: it was not started in that time".to_owned(),
+            reason: QUEUE_TIMEOUT_REASON.to_owned(),
         };
     }
     if deliveries > DELIVERIES_BEFORE_START_MAX_COUNT {

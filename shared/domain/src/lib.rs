@@ -2,11 +2,11 @@
 //! as arguments, what is to be done comes out as values.
 //!
 //! The files are the stations of a command: [`request`] (is it acceptable), [`session`] (may it
-//! run), [`exec`] (what is to be done with it now), [`control`] (what else may be ordered of it),
-//! [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered events out),
-//! [`agent`] and [`fragment`] (what an agent said), [`conversation`] (what is kept of it), [`output`] (numbered
-//! events in, the exact bytes out); [`archive`] says when it is kept beyond the log, [`audit`] whether
-//! a log is what they make.
+//! run), [`queue`] (is it its turn), [`exec`] (what is to be done with it now), [`control`] (what else
+//! may be ordered of it), [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered
+//! events out), [`agent`] and [`fragment`] (what an agent said), [`conversation`] (what is kept of it),
+//! [`output`] (numbered events in, the exact bytes out); [`archive`] says when it is kept beyond the
+//! log, [`audit`] whether a log is what they make.
 
 pub mod agent;
 pub mod archive;
@@ -18,6 +18,7 @@ pub mod fragment;
 pub mod invocation;
 pub mod lines;
 pub mod output;
+pub mod queue;
 pub mod request;
 pub mod run;
 pub mod screen;

@@ -6,7 +6,7 @@
 
 use rdev_contract::envelope::{Head, Message};
 use rdev_contract::event::{
-    AgentLine, Fragment, Kind, OutputStream, RawEvent, Resumed, Text, event_name,
+    Admitted, AgentLine, Fragment, Kind, OutputStream, RawEvent, Resumed, Text, event_name,
 };
 use rdev_contract::position::Offsets;
 
@@ -162,7 +162,7 @@ pub const fn offset(to: Offsets, stream: OutputStream) -> u64 {
 pub fn is_before(head: &Head, stream: OutputStream, first: u64) -> bool {
     match (head.known_kind(), head.to) {
         (Some(Kind::Output), Some(to)) => offset(to, stream) <= first,
-        (Some(Kind::Command | Kind::Started | Kind::Resumed), _) => true,
+        (Some(Kind::Command | Kind::Admitted | Kind::Started | Kind::Resumed), _) => true,
         (Some(Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete) | None, _) => false,
     }
 }
@@ -174,6 +174,10 @@ pub fn ends_before(message: &Message<'_>, stream: OutputStream, first: u64) -> b
     let head = &message.head;
     match head.known_kind() {
         Some(Kind::Command | Kind::Started) => true,
+        // Behind anything but its command it was written for an exec that ran already.
+        Some(Kind::Admitted) => message
+            .fact::<Admitted>()
+            .is_ok_and(|admitted| admitted.command_seq == head.prev),
         Some(Kind::Resumed) => message
             .fact::<Resumed>()
             .is_ok_and(|resumed| offset(resumed.from.offsets, stream) <= first),

@@ -71,6 +71,7 @@ pub(crate) fn exec(row: &Row) -> Result<(ProjectExecKey, ExecView), ReadError> {
         created_at,
         started_at,
         completed_at: row.try_get("completed_at")?,
+        queue: None,
         usage: run_usage(row)?,
     };
     Ok((

@@ -7,7 +7,9 @@ mod latency;
 mod list;
 mod log;
 mod overhead;
+mod process;
 mod project;
+mod queue;
 mod read;
 mod report;
 mod short;
@@ -41,6 +43,8 @@ enum Scenario {
     Overhead(overhead::Settings),
     /// Facts that the projector brings into the tables a second, beside only reading them.
     Project(project::Settings),
+    /// A flood of one project beside the execs of another; many that wait; a scheduler's beginning.
+    Queue(queue::Settings),
     /// Pages of a million execs, with filters and without.
     List(list::Settings),
     /// Many readers, long replays, coming back, stuck readers; beside bare axum and a peer.
@@ -84,6 +88,7 @@ async fn run(scenario: Scenario) -> Outcome<()> {
         Scenario::Cancel(settings) => cancel::run(&settings).await?.print(),
         Scenario::Overhead(settings) => overhead::run(&settings).await?.print(),
         Scenario::Project(settings) => project::run(&settings).await?.print(),
+        Scenario::Queue(settings) => queue::run(&settings).await?.print(),
         Scenario::List(settings) => list::run(&settings).await?.print(),
         Scenario::Faults(settings) => faults::run(&settings).await?,
         Scenario::Read(settings) => read::run(&settings).await?,

@@ -217,16 +217,18 @@ impl Fenced {
         let exec = new_exec()?;
         let claim = ClaimId::new(Uuid::new_v4());
         let mut writer = ExecWriter::new(log.bus.clone(), exec, Some(claim), 1, beginning());
-        let data = serde_json::value::to_raw_value("stands for a command")?;
-        let command = Entry {
-            kind: Kind::Command,
-            first: None,
-            to: None,
-            body: Body::Data(&data),
-        };
-        writer.append(command, Timestamp::now()).await?;
+        let data = serde_json::value::to_raw_value("stands for a fact")?;
+        for kind in [Kind::Command, Kind::Admitted] {
+            let entry = Entry {
+                kind,
+                first: None,
+                to: None,
+                body: Body::Data(&data),
+            };
+            writer.append(entry, Timestamp::now()).await?;
+        }
         let mut offers = log.bus.commands().await?.ask(1).await?;
-        let delivery = offers.next().await?.ok_or("the command is not offered")?;
+        let delivery = offers.next().await?.ok_or("the exec is not offered")?;
         Ok(Self {
             writer,
             ticket: delivery.ticket,

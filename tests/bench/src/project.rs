@@ -123,7 +123,7 @@ async fn projected(model: &ReadModel, last: StreamSeq) -> Outcome<Duration> {
 async fn read_only(bus: &Bus, last: StreamSeq) -> Outcome<Duration> {
     let filters = Kind::ALL
         .into_iter()
-        .filter(|kind| !matches!(kind, Kind::Output))
+        .filter(|kind| kind.is_projected())
         .map(Filter::kind)
         .collect();
     let began = Instant::now();

@@ -53,7 +53,7 @@ async def main(url: str, project: str, session: str, stream: str, wanted: str) -
             sys.exit("the exec has not ended yet, or the log no longer has it")
         sequence = stored.seq
         if b',"events":[' not in stored.data:
-            continue  # command, started, resumed
+            continue  # command, admitted, started, resumed
         for event, text in events(stored.data):
             if event["type"] == "complete":
                 told = event["data"][f"{wanted}_sha256"]

@@ -22,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::encode::Style;
+use super::queued::Queued;
 use super::replay::{Answer, Page, Replays, Wanted};
 use super::ring::Turn;
 use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
@@ -118,6 +119,8 @@ pub(super) struct Feed {
     /// The log is known to go on up to here.
     floor: StreamSeq,
     subscription: Option<Subscription>,
+    /// While the exec may wait for its turn.
+    queued: Option<Queued>,
     heartbeat: Duration,
     sent_at: Instant,
     limits: Limits,
@@ -143,6 +146,7 @@ enum Event {
     Page(Answer),
     Rested,
     Changed,
+    Ticked,
     Timer,
 }
 
@@ -153,6 +157,10 @@ struct CaughtUp {}
 impl Feed {
     pub(super) fn new(gateway: &Gateway, bus: &Arc<Bus>, plan: Plan) -> Self {
         let at = Instant::now();
+        let queued = match (&plan.scope, plan.mode) {
+            (Scope::Exec(exec), Mode::Follow) => Some(Queued::new(&gateway.line, exec.clone())),
+            (Scope::Exec(_) | Scope::Session(..), _) => None,
+        };
         let mut feed = Self {
             floor: plan.end,
             plan,
@@ -162,6 +170,7 @@ impl Feed {
             shutdown: gateway.shutdown.clone(),
             source: Source::Tail,
             subscription: None,
+            queued,
             heartbeat: gateway.heartbeat,
             sent_at: at,
             limits: Limits::new(at),
@@ -171,6 +180,7 @@ impl Feed {
             is_over: false,
             farewell: None,
         };
+        feed.tell_place();
         feed.arm();
         feed
     }
@@ -222,6 +232,7 @@ impl Feed {
         }
         let event = tokio::select! {
             event = next_event(&mut self.source, &mut self.subscription) => event,
+            () = ticked(&mut self.queued) => Event::Ticked,
             () = self.timer.as_mut() => Event::Timer,
         };
         match event {
@@ -235,7 +246,18 @@ impl Feed {
             }
             Event::Rested => self.read_on(),
             Event::Changed => {}
+            Event::Ticked => self.tell_place(),
             Event::Timer => self.on_timer(),
+        }
+    }
+
+    /// Says where the exec stands while it waits, and nothing any more when it does not.
+    fn tell_place(&mut self) {
+        let view = &mut self.plan.view;
+        self.queued.take_if(|queued| queued.is_over(view));
+        let news = self.queued.as_mut();
+        if let Some(place) = news.and_then(|queued| queued.news(Instant::now())) {
+            view.own(frame_name::QUEUED, None, &place);
         }
     }
 
@@ -382,6 +404,13 @@ async fn next_event(source: &mut Source, subscription: &mut Option<Subscription>
             Some(subscription) => subscription.changed().map(|()| Event::Changed).await,
             None => Event::Changed,
         },
+    }
+}
+
+async fn ticked(queued: &mut Option<Queued>) {
+    match queued {
+        Some(queued) => queued.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,7 +5,7 @@ use rdev_bus::live::Scope;
 use rdev_bus::{LogStream, Pace, ReadError, Stored};
 use rdev_contract::cursor::Cursor;
 use rdev_contract::envelope::{Message, Recorded};
-use rdev_contract::event::{Kind, Resumed};
+use rdev_contract::event::{Admitted, Kind, Resumed};
 use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
 use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::subject::{Filter, parse_exec};
@@ -237,6 +237,10 @@ fn tail(stored: &Recorded<Stored>) -> Tail {
         .and_then(|message| message.head.known_kind());
     let last = message.as_ref().and_then(|message| match kind? {
         Kind::Command | Kind::Started => Some(EventNo(0)),
+        Kind::Admitted => {
+            let admitted: Admitted = message.fact().ok()?;
+            (admitted.command_seq == message.head.prev).then_some(EventNo(0))
+        }
         Kind::Resumed => {
             let resumed: Resumed = message.fact().ok()?;
             Some(EventNo(resumed.from.next.0.saturating_sub(1)))

@@ -11,8 +11,8 @@ use rdev_bus::Stored;
 use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Body, Chain, Head, PAYLOAD_VERSION, Recorded, encode};
 use rdev_contract::event::{
-    AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind, Outcome,
-    PodIdentity, Requester, Resumed, ResumedFrom, Started, Work,
+    Admitted, AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind,
+    Outcome, PodIdentity, Requester, Resumed, ResumedFrom, Started, Work,
 };
 use rdev_contract::id::{AgentSessionId, ClaimId, ExecId, ProjectId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
@@ -167,6 +167,16 @@ impl Log {
             by: requester(),
         };
         self.fact(exec, Kind::Command, &command);
+    }
+
+    /// The turn of an exec whose command is the last message.
+    pub(crate) fn admitted(&mut self, exec: &ExecId) {
+        let command = self.messages.last().unwrap();
+        let admitted = Admitted {
+            command_seq: command.sequence,
+            scheduler: "executor-1".into(),
+        };
+        self.fact(exec, Kind::Admitted, &admitted);
     }
 
     pub(crate) fn started(&mut self, exec: &ExecId) {

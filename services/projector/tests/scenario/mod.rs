@@ -121,6 +121,7 @@ pub(crate) fn eventful() -> (Log, Log) {
 
     let [plain, refused, lost] = [exec(2, "c"), exec(2, "d"), exec(2, "e")];
     execs.command(&plain, shell("echo \0 hello"));
+    execs.admitted(&plain);
     execs.started(&plain);
     execs.complete(&plain, &exited(7));
     execs.command(&refused, claude("never"));

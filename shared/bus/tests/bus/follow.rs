@@ -101,7 +101,7 @@ impl Log {
         let stream = stream.expect("a stream");
         let names: Vec<String> = stream.consumer_names().try_collect().await.expect("names");
         for name in names {
-            if name != subject::EXECUTORS_CONSUMER {
+            if name != subject::ADMITTED_CONSUMER {
                 stream.delete_consumer(&name).await.expect("a consumer");
             }
         }

@@ -11,6 +11,7 @@ mod live;
 mod outage;
 mod queue;
 mod read;
+mod schedule;
 mod session;
 mod submit;
 mod topology;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use jiff::{Timestamp, Unit};
+use rdev_bus::admit::Admitting;
 use rdev_bus::append::{AppendError, Entry, ExecWriter};
 use rdev_bus::live::{LogReader, Next};
 use rdev_bus::submit::Submitted;
@@ -91,6 +93,14 @@ impl Log {
         assert!(matches!(submitted, Ok(Submitted::Created(_))));
         let tail = tail_of(&self.bus, &exec).await;
         (exec, tail)
+    }
+
+    /// A new exec that was admitted; the place of the message that says so.
+    async fn admitted(&self) -> StreamSeq {
+        let (exec, command) = self.exec().await;
+        let admitting = self.bus.admit(&exec, command, "test", now());
+        assert_eq!(within(admitting).await, Admitting::Stored);
+        tail_of(&self.bus, &exec).await.sequence
     }
 
     /// A new exec, and a writer that has it.

@@ -32,7 +32,7 @@ async fn a_slot_gets_one_command() {
     let log = Log::start().await;
     let mut commands = Vec::new();
     for _ in 0..3 {
-        commands.push(log.exec().await.1.sequence);
+        commands.push(log.admitted().await);
     }
     let queue = log.bus.commands().await.expect("the queue");
     let mut taken = offers(&queue, 2).await;
@@ -42,13 +42,13 @@ async fn a_slot_gets_one_command() {
     assert_eq!(sequences, commands);
     assert!(taken.iter().all(|delivery| delivery.deliveries == 1));
     let subjects = taken.iter().map(|delivery| &delivery.subject);
-    assert!(subjects.into_iter().all(|text| text.ends_with(".command")));
+    assert!(subjects.into_iter().all(|text| text.ends_with(".admitted")));
 }
 
 #[tokio::test]
 async fn a_command_given_back_is_offered_at_once() {
     let log = Log::start().await;
-    let (_, command) = log.exec().await;
+    let admitted = log.admitted().await;
     let queue = log.bus.commands().await.expect("the queue");
     let first = offer(&queue).await;
     let began = Instant::now();
@@ -59,7 +59,7 @@ async fn a_command_given_back_is_offered_at_once() {
         .expect("sent");
     let again = offer(&queue).await;
     assert!(began.elapsed() < ACK_WAIT / 2);
-    assert_eq!((again.sequence, again.deliveries), (command.sequence, 2));
+    assert_eq!((again.sequence, again.deliveries), (admitted, 2));
     again
         .ticket
         .retry_later(Duration::from_secs(1))
@@ -76,7 +76,7 @@ async fn only_what_is_left_alone_is_offered_again() {
     let log = Log::start().await;
     let mut commands = Vec::new();
     for _ in 0..3 {
-        commands.push(log.exec().await.1.sequence);
+        commands.push(log.admitted().await);
     }
     let queue = log.bus.commands().await.expect("the queue");
     let mut taken = offers(&queue, 3).await.into_iter();
@@ -116,15 +116,15 @@ async fn a_restarted_server_is_asked_again() {
     let nothing = within(waiting.next()).await.expect("an answer");
     assert!(nothing.is_none());
     assert!(began.elapsed() < Duration::from_secs(3));
-    let (_, command) = log.exec().await;
-    assert_eq!(offer(&queue).await.sequence, command.sequence);
+    let admitted = log.admitted().await;
+    assert_eq!(offer(&queue).await.sequence, admitted);
 }
 
 /// JetStream takes a ticket of any age: why a lease that has lapsed gives nothing back.
 #[tokio::test]
 async fn an_old_ticket_takes_the_command_from_whoever_has_it() {
     let log = Log::start().await;
-    let (_, command) = log.exec().await;
+    let admitted = log.admitted().await;
     let queue = log.bus.commands().await.expect("the queue");
     let lapsed = offer(&queue).await;
     let _held = offer(&queue).await;
@@ -133,5 +133,5 @@ async fn an_old_ticket_takes_the_command_from_whoever_has_it() {
     given_back.expect("sent");
     let third = offer(&queue).await;
     assert!(began.elapsed() < ACK_WAIT / 2);
-    assert_eq!((third.sequence, third.deliveries), (command.sequence, 3));
+    assert_eq!((third.sequence, third.deliveries), (admitted, 3));
 }

@@ -66,7 +66,7 @@ async fn another_work_queue_is_refused() {
         .get_stream(subject::EXEC_STREAM)
         .await
         .expect("a stream");
-    let name = subject::EXECUTORS_CONSUMER;
+    let name = subject::ADMITTED_CONSUMER;
     stream.delete_consumer(name).await.expect("a consumer");
     let other = pull::Config {
         durable_name: Some(name.to_owned()),

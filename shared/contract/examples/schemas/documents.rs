@@ -9,9 +9,11 @@ use rdev_contract::agent::Agent;
 use rdev_contract::control::ControlMessage;
 use rdev_contract::envelope::{Chain, Head};
 use rdev_contract::event::{
-    AgentLine, Command, Complete, Fragment, Kind, Resumed, Started, TerminalSize, Text, event_name,
+    Admitted, AgentLine, Command, Complete, Fragment, Kind, Resumed, Started, TerminalSize, Text,
+    event_name,
 };
 use rdev_contract::id::{ProjectId, SessionId};
+use rdev_contract::queue::QueuePlace;
 use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionKind};
 use rdev_contract::sse::{Connected, Gap, Heartbeat, Reconnect, frame_name};
 use schemars::generate::SchemaSettings;
@@ -62,6 +64,7 @@ fn exec_message(kind: Kind) -> (String, Value) {
     property(&mut schema, "chain", part::<Chain>(&mut generator));
     let (key, body) = match kind {
         Kind::Command => ("data", part::<Command>(&mut generator)),
+        Kind::Admitted => ("data", part::<Admitted>(&mut generator)),
         Kind::Started => ("data", part::<Started>(&mut generator)),
         Kind::Resumed => ("data", part::<Resumed>(&mut generator)),
         Kind::Output => ("events", events(&output_events(&mut generator))),
@@ -110,12 +113,13 @@ fn session_message(kind: SessionKind) -> (String, Value) {
 }
 
 /// The data of server-sent events.
-fn frames() -> [(String, Value); 11] {
+fn frames() -> [(String, Value); 12] {
     [
         frame::<Connected>(frame_name::CONNECTED),
         frame::<Map<String, Value>>(frame_name::CAUGHT_UP),
         frame::<Heartbeat>(frame_name::HEARTBEAT),
         frame::<Gap>(frame_name::GAP),
+        frame::<QueuePlace>(frame_name::QUEUED),
         frame::<Reconnect>(frame_name::RECONNECT),
         frame::<Text<'_>>(event_name::OUTPUT),
         frame::<Text<'_>>(event_name::ERROR),

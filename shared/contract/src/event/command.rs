@@ -1,5 +1,5 @@
 //! `command`: what a client asked for. Written by the gateway as the first message of an exec;
-//! read by executors (it is the work queue), the projector and auditors.
+//! read by the scheduler (it is what waits), executors, the projector and auditors.
 
 use std::collections::BTreeMap;
 

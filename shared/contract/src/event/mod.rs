@@ -2,9 +2,10 @@
 //!
 //! Facts are what the log holds; SSE frames are what a reader is shown ([`crate::sse`]). The
 //! numbered events (`output`, `error`, `claude_event`, `codex_event`, `resized`, `complete`) are shown
-//! as they are stored,
-//! byte for byte; `command`, `started` and `resumed` take no number and are not shown.
+//! as they are stored, byte for byte; `command`, `admitted`, `started` and `resumed` take no number and
+//! are not shown.
 
+mod admitted;
 mod agent_line;
 mod command;
 mod complete;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 
+pub use admitted::Admitted;
 pub use agent_line::AgentLine;
 pub use command::{AgentTask, Command, CommandSpec, Requester, Work};
 pub use complete::{Complete, Outcome};
@@ -34,6 +36,8 @@ pub use started::{PodIdentity, Started};
 pub enum Kind {
     /// The request; the first message of its exec. By the gateway.
     Command,
+    /// Its turn has come: executors may claim it. By the scheduler.
+    Admitted,
     /// The first claim. By an executor.
     Started,
     /// A take-over. By an executor.
@@ -50,8 +54,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which an exec has them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Command,
+        Self::Admitted,
         Self::Started,
         Self::Resumed,
         Self::Output,
@@ -65,6 +70,7 @@ impl Kind {
     pub const fn token(self) -> &'static str {
         match self {
             Self::Command => "command",
+            Self::Admitted => "admitted",
             Self::Started => "started",
             Self::Resumed => "resumed",
             Self::Output => "output",
@@ -89,7 +95,12 @@ impl Kind {
         match self {
             Self::Claude => Some(Agent::Claude),
             Self::Codex => Some(Agent::Codex),
-            Self::Command | Self::Started | Self::Resumed | Self::Output | Self::Complete => None,
+            Self::Command
+            | Self::Admitted
+            | Self::Started
+            | Self::Resumed
+            | Self::Output
+            | Self::Complete => None,
         }
     }
 
@@ -103,6 +114,12 @@ impl Kind {
     #[must_use]
     pub const fn is_bulk(self) -> bool {
         matches!(self, Self::Output)
+    }
+
+    /// Whether the read model has anything of messages of this kind.
+    #[must_use]
+    pub const fn is_projected(self) -> bool {
+        !matches!(self, Self::Output | Self::Admitted)
     }
 }
 

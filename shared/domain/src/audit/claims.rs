@@ -8,6 +8,7 @@ use rdev_contract::id::ClaimId;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     has_command: bool,
+    has_admitted: bool,
     has_started: bool,
     is_lost: bool,
     claim: Option<ClaimId>,
@@ -27,6 +28,11 @@ impl Claims {
     pub(super) fn check(&mut self, kind: Kind, message: &Message<'_>) -> Result<(), String> {
         let is_lost = std::mem::replace(&mut self.is_lost, false);
         let result = match kind {
+            // Of no claim, and no claim ends with it.
+            Kind::Admitted => {
+                self.is_lost = is_lost;
+                return self.admitted(message);
+            }
             Kind::Command => self.command(message),
             Kind::Started => self.started(message, is_lost),
             Kind::Resumed => self.resumed(message, is_lost),
@@ -49,6 +55,19 @@ impl Claims {
             return Ok(());
         }
         Err("a command that is not the first message of the exec".to_owned())
+    }
+
+    fn admitted(&mut self, message: &Message<'_>) -> Result<(), String> {
+        if std::mem::replace(&mut self.has_admitted, true) {
+            return Err("the exec was admitted before".to_owned());
+        }
+        if !self.has_command && !self.is_lost {
+            return Err("admitted without a command".to_owned());
+        }
+        if message.head.claim.is_some() || message.head.attempt != 0 {
+            return Err("admitted by a claim: only the scheduler admits".to_owned());
+        }
+        Ok(())
     }
 
     fn started(&mut self, message: &Message<'_>, is_lost: bool) -> Result<(), String> {

@@ -17,6 +17,7 @@ use super::floor::Floor;
 use super::lane::{Lane, Name, Rounds, Topic};
 use super::ours::Ours;
 use super::table::{Asked, Figure};
+use crate::process::resident_bytes;
 
 /// Readers that came and went before the first look: what is made once is there then.
 const WARM_UP_READERS: usize = 20;
@@ -115,16 +116,6 @@ async fn connect(lane: Lane, spread: Spread, readers: usize) -> Outcome<Waiting>
         readers: waiting,
         bytes_each,
     })
-}
-
-fn resident_bytes(pid: u32) -> Outcome<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kibibytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .ok_or("no VmRSS")?;
-    Ok(kibibytes.trim().parse::<u64>()? * 1024)
 }
 
 /// Counts down until everybody has an event.
