@@ -1,7 +1,7 @@
 //! Whose turn it is: one executor at a time is the scheduler, which admits commands for all of them.
 //!
-//! Every executor says how many execs it can run and hears the others ([`slots`]), and stands by to
-//! schedule. Who holds the term follows the log ([`reign`]); what may be admitted is decided by
+//! Every executor says how many execs it can run and hears the others (`slots`), and stands by to
+//! schedule. Who holds the term follows the log (`reign`); what may be admitted is decided by
 //! `rdev_domain::queue`.
 //!
 //! Invariant: nothing is in a scheduler that is not in the log, but for whose turn it was. It can be

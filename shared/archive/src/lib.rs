@@ -1,7 +1,7 @@
 //! What retention will remove from the log, kept: one object for each exec that has ended, in a
 //! directory or in S3.
 //!
-//! An object is lines of JSON, compressed ([`line`], [`block`], [`footer`]): every stored message of
+//! An object is lines of JSON, compressed (`line`, `block`, `footer`): every stored message of
 //! its exec as it was, so that cursors, chain and hashes are those of the log. [`Export`] writes one
 //! and reads it back, [`Archived`] reads any part of one without the rest. [`Archive`] finds them;
 //! which execs are due is decided in the domain, and done by the projector.
