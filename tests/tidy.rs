@@ -20,7 +20,7 @@ const FILE_MAX_LINES: usize = 500;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Which of our crates may use which. A new arrow is a design decision.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("rdev-contract", &[]),
     ("rdev-frames", &[]),
     ("rdev-runtime", &[]),
@@ -37,6 +37,10 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("rdev-kube-standin", &[]),
     ("rdev-tests", &TESTS),
     ("rdev-bench", &TESTS),
+    (
+        "rdev-fuzz",
+        &["rdev-contract", "rdev-domain", "rdev-frames"],
+    ),
 ];
 const GATEWAY: [&str; 6] = [
     "rdev-archive",
@@ -126,7 +130,11 @@ const OWNERS: [(&str, &[&str]); 20] = [
     ("schemars", &["rdev-contract"]),
     ("tracing-subscriber", &["rdev-runtime"]),
     ("humantime", &["rdev-runtime"]),
-    ("memchr", &["rdev-domain", "rdev-gateway", "rdev-bench"]),
+    (
+        "memchr",
+        // The fuzzed code is the gateway's.
+        &["rdev-domain", "rdev-gateway", "rdev-bench", "rdev-fuzz"],
+    ),
 ];
 
 /// Names that say nothing about what is inside.
