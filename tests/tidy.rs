@@ -6,6 +6,8 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "tidy/dependencies.rs"]
+mod dependencies;
 #[path = "tidy/tree.rs"]
 mod tree;
 
@@ -20,7 +22,7 @@ const FILE_MAX_LINES: usize = 500;
 const MAIN_MAX_LINES: usize = 40;
 
 /// Which of our crates may use which. A new arrow is a design decision.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("rdev-contract", &[]),
     ("rdev-frames", &[]),
     ("rdev-runtime", &[]),
@@ -37,6 +39,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("rdev-kube-standin", &[]),
     ("rdev-tests", &TESTS),
     ("rdev-bench", &TESTS),
+    ("rdev-cargo-fuzz", &["rdev-fuzz"]),
     (
         "rdev-fuzz",
         &["rdev-contract", "rdev-domain", "rdev-frames"],
