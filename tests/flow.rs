@@ -49,6 +49,8 @@ mod published;
 mod queues;
 #[path = "flow/retention.rs"]
 mod retention;
+#[path = "flow/secrets.rs"]
+mod secrets;
 #[path = "flow/stdin.rs"]
 mod stdin;
 #[path = "flow/tally.rs"]

@@ -222,6 +222,12 @@ impl World {
         self.directory.path().join("pods")
     }
 
+    /// What executors with directories for pods have in place of Secrets.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.directory().join("secrets")
+    }
+
     /// The program that has the services as subcommands.
     #[must_use]
     pub fn program(&self) -> &Path {
@@ -288,6 +294,7 @@ impl World {
         let mut all = vec![
             ("RDEV_BACKEND", "local".to_owned()),
             ("RDEV_LOCAL_ROOT", root),
+            ("RDEV_LOCAL_SECRETS", self.secrets().display().to_string()),
         ];
         all.extend_from_slice(variables);
         self.executor_with(&all)

@@ -169,6 +169,7 @@ impl Settings {
             .variable("RDEV_LISTEN", self.listen.to_string())
             .variable("RDEV_BACKEND", "local")
             .variable("RDEV_LOCAL_ROOT", self.data_dir.join("pods"))
+            .variable("RDEV_LOCAL_SECRETS", self.data_dir.join("secrets"))
             .log(&log)
             // Draining would wait for servers that are gone as well.
             .death_signal(DeathSignal::Kill);

@@ -30,6 +30,7 @@ use crate::finish;
 use crate::lease::Proof;
 use crate::pod::channel::{Channel, ExecHandle};
 use crate::pod::{PodError, PodRef};
+use crate::secrets;
 
 /// Unacknowledged bytes of one exec that may be under way: enough to fill the time of an append,
 /// and all that an exec of `shell` or `git` keeps in this process's memory.
@@ -123,6 +124,13 @@ pub async fn start(
     if invocation.terminal.is_some() && !channel.has_terminals() {
         return end_unclaimed(context, state, &rejected(NO_TERMINALS)).await;
     }
+    let secrets = match secrets_of(context, state, &pod).await {
+        Ok(secrets) => secrets,
+        Err(error) => match final_reason(&error) {
+            Some(reason) => return end_unclaimed(context, state, &rejected(&reason)).await,
+            None => return Err(Stop::Passing(error.to_string())),
+        },
+    };
     let started = Started {
         claim: ClaimId::new(Uuid::new_v4()),
         attempt: state.next_attempt(),
@@ -138,7 +146,7 @@ pub async fn start(
     let key = shim_key(&state.exec, state.command_seq);
     let window_bytes = window(invocation.format);
     let run = Run::new(invocation.format, state.to, state.next);
-    let spec = spec(context, invocation);
+    let spec = with_secrets(spec(context, invocation), secrets);
     let launch = Some(Box::new(spec.clone()));
     let handle = channel
         .launch(key.clone(), spec, frame_offsets(state.to), window_bytes)
@@ -184,6 +192,17 @@ pub async fn resume(
     }
     let key = shim_key(&state.exec, state.command_seq);
     let state = &raised(state, &channel, &key).await?;
+    // Nothing was seen of it: the executor before may have ended between claim and launch. Where its
+    // secrets are gone by now, it is only followed, and is lost if it was never launched.
+    let secrets = if state.may_launch() {
+        match secrets_of(context, state, &before.pod).await {
+            Ok(secrets) => Some(secrets),
+            Err(error) if final_reason(&error).is_some() => None,
+            Err(error) => return Err(Stop::Passing(error.to_string())),
+        }
+    } else {
+        None
+    };
     let claim = ClaimId::new(Uuid::new_v4());
     let resumed = Resumed {
         claim,
@@ -209,9 +228,8 @@ pub async fn resume(
         run = run.with_tally(tally_of(context, state, agent).await?);
     }
     let from = frame_offsets(state.to);
-    let launch = state.may_launch().then(|| {
-        // Nothing was seen of it: the executor before may have ended between claim and launch.
-        let mut spec = spec(context, invocation);
+    let launch = secrets.map(|secrets| {
+        let mut spec = with_secrets(spec(context, invocation), secrets);
         if let Some(started) = &state.started {
             spec.argv.clone_from(&started.argv);
         }
@@ -358,6 +376,23 @@ fn spec(context: &Context, invocation: Invocation) -> Spec {
         journal_max_bytes: context.config.journal_max,
         ..Spec::new(invocation.argv)
     }
+}
+
+async fn secrets_of(
+    context: &Context,
+    state: &ExecState,
+    pod: &PodIdentity,
+) -> Result<BTreeMap<String, String>, PodError> {
+    let wanted = &state.command.spec.secret_env;
+    secrets::resolve(context.channels.backend(), &state.exec.project, pod, wanted).await
+}
+
+/// What rdev itself sets stands.
+fn with_secrets(mut spec: Spec, secrets: BTreeMap<String, String>) -> Spec {
+    for (variable, value) in secrets {
+        spec.env.entry(variable).or_insert(value);
+    }
+    spec
 }
 
 /// Names the exec in the shim: a repeat of its command is the same, another command is not.

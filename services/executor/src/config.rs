@@ -38,6 +38,14 @@ pub struct Config {
         default_value = "/var/lib/rdev/pods"
     )]
     pub local_root: PathBuf,
+    /// Directory of the `local` backend's secrets: `PROJECT/NAME/KEY` is a file with a value.
+    #[arg(
+        long,
+        env = "RDEV_LOCAL_SECRETS",
+        value_name = "RDEV_LOCAL_SECRETS",
+        default_value = "/var/lib/rdev/secrets"
+    )]
+    pub local_secrets: PathBuf,
     /// Namespace of pods for which a session names none.
     #[arg(
         long,

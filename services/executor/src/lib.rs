@@ -21,6 +21,7 @@ pub mod orders;
 pub mod pod;
 pub mod pump;
 pub mod schedule;
+mod secrets;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -184,7 +185,7 @@ async fn backend(config: &Config, shim: Program) -> Result<Backend, ExecutorErro
             );
             let root = std::path::absolute(&config.local_root)
                 .map_err(|error| ExecutorError::Backend(format!("RDEV_LOCAL_ROOT: {error}")))?;
-            let local = LocalBackend::new(root, shim);
+            let local = LocalBackend::new(root, config.local_secrets.clone(), shim);
             Ok(Backend::Local(local))
         }
         BackendKind::Kube => {

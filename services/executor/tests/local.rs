@@ -34,7 +34,11 @@ impl Machine {
             prefix: vec!["shim".into()],
         };
         let root = tempfile::tempdir().unwrap();
-        let backend = LocalBackend::new(root.path().to_owned(), program);
+        let backend = LocalBackend::new(
+            root.path().to_owned(),
+            root.path().join(".secrets"),
+            program,
+        );
         Self {
             root,
             backend: Arc::new(Backend::Local(backend)),
@@ -305,7 +309,11 @@ async fn a_program_that_is_no_shim_fails_with_a_reason_and_once_for_all_who_wait
         file: "sh".into(),
         prefix: vec!["-c".into(), script.into()],
     };
-    let backend = LocalBackend::new(root.path().to_owned(), program);
+    let backend = LocalBackend::new(
+        root.path().to_owned(),
+        root.path().join(".secrets"),
+        program,
+    );
     let channels = Channels::new(Arc::new(Backend::Local(backend)));
     let pod = channels
         .backend()

@@ -36,6 +36,9 @@ pub struct ExecRequest {
     /// Added to the environment; logged.
     #[serde(default)]
     pub env: Option<BTreeMap<String, String>>,
+    /// Added to the environment from Secrets; only the references are logged.
+    #[serde(default)]
+    pub secret_env: Option<BTreeMap<String, SecretRequest>>,
     /// Working directory.
     #[serde(default)]
     pub cwd: Option<String>,
@@ -60,6 +63,16 @@ pub struct ExecRequest {
     /// A terminal.
     #[serde(default)]
     pub tty: Option<TerminalRequest>,
+}
+
+/// A value of a Secret, as it is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRequest {
+    /// The Secret.
+    pub name: String,
+    /// Which of its values.
+    pub key: String,
 }
 
 /// The size of a terminal, as it is asked for: of a new one, and `POST …/execs/{stream}/resize`.

@@ -25,6 +25,8 @@ pub struct InvalidId {
 pub const DNS_LABEL_MAX_BYTES: usize = 63;
 /// Pod names are DNS subdomains; beyond this Kubernetes itself refuses (RFC 1123).
 pub const POD_NAME_MAX_BYTES: usize = 253;
+/// Beyond this Kubernetes refuses the key of a Secret.
+pub const SECRET_KEY_MAX_BYTES: usize = 253;
 /// A stream id is one token of a subject; long tokens cost server memory for each message kind.
 pub const STREAM_ID_MAX_BYTES: usize = 64;
 
@@ -44,6 +46,16 @@ fn is_dns_label(text: &str) -> bool {
 
 fn is_pod_name(text: &str) -> bool {
     text.len() <= POD_NAME_MAX_BYTES && text.split('.').all(is_dns_label)
+}
+
+/// As Kubernetes has it; as a name of a file it stays in its directory.
+fn is_secret_key(text: &str) -> bool {
+    (1..=SECRET_KEY_MAX_BYTES).contains(&text.len())
+        && text != "."
+        && !text.starts_with("..")
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn is_stream_id(text: &str) -> bool {
@@ -188,6 +200,18 @@ text_id!(
     PodName, "pod name",
     "DNS labels (a-z, 0-9, -) joined by dots, 253 characters at most", is_pod_name,
     { "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", "maxLength": 253 }
+);
+text_id!(
+    /// The name of a Kubernetes Secret.
+    SecretName, "name of a Secret",
+    "DNS labels (a-z, 0-9, -) joined by dots, 253 characters at most", is_pod_name,
+    { "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$", "maxLength": 253 }
+);
+text_id!(
+    /// The key of a value in a Kubernetes Secret.
+    SecretKey, "key of a Secret",
+    "1 to 253 of A-Z, a-z, 0-9, -, _ and ., neither . nor beginning with ..", is_secret_key,
+    { "pattern": "^\\.?[-_A-Za-z0-9][-._A-Za-z0-9]*$", "maxLength": 253 }
 );
 uuid_id!(
     /// A session: a pod, and the conversation held in it. UUIDv7, made by the gateway.

@@ -11,7 +11,8 @@ use rdev_contract::control::{ControlMessage, Order};
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, encode, verify_chain};
 use rdev_contract::event::{
     Admitted, AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind,
-    Outcome, OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, Started, Text, Work,
+    Outcome, OutputStream, PodIdentity, Requester, Resumed, ResumedFrom, SecretRef, Started, Text,
+    Work,
 };
 use rdev_contract::id::{AgentSessionId, ClaimId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
@@ -157,6 +158,11 @@ fn command_of_shell_with_everything() {
     });
     command.spec.args = vec!["a b".to_owned(), String::new()];
     command.spec.env = BTreeMap::from([("KEY".to_owned(), "välue".to_owned())]);
+    let reference = SecretRef {
+        name: "forge".parse().unwrap(),
+        key: "token".parse().unwrap(),
+    };
+    command.spec.secret_env = BTreeMap::from([("TOKEN".to_owned(), reference)]);
     command.spec.cwd = Some("/work".to_owned());
     command.spec.stdin = Some("in\0\n".to_owned());
     command.spec.merge = true;

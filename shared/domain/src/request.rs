@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use rdev_contract::agent::Agent;
-use rdev_contract::event::{CommandSpec, TerminalSize, Work};
-use rdev_contract::http::{ExecRequest, TerminalRequest};
-use rdev_contract::id::StreamId;
+use rdev_contract::event::{CommandSpec, SecretRef, TerminalSize, Work};
+use rdev_contract::http::{ExecRequest, SecretRequest, TerminalRequest};
+use rdev_contract::id::{InvalidId, StreamId};
 use uuid::Uuid;
 
 use crate::agent;
@@ -22,6 +22,8 @@ pub const ARGUMENT_MAX_BYTES: usize = 128 * 1024 - 1;
 pub const ARGUMENTS_MAX_COUNT: usize = 4096;
 /// As for the arguments.
 pub const ENVIRONMENT_MAX_COUNT: usize = 1024;
+/// Each is asked of the API server before the command starts.
+pub const SECRETS_MAX_COUNT: usize = 32;
 /// Arguments and environment share a quarter of the stack limit (2 MiB of the usual 8 MiB), and
 /// the container's own environment needs room beside these.
 pub const ARGUMENTS_AND_ENVIRONMENT_MAX_BYTES: usize = 1024 * 1024;
@@ -98,6 +100,7 @@ pub fn parse_exec_request(
     let env = request.env.unwrap_or_default();
     check_arguments(&work, &args)?;
     check_environment(&env)?;
+    let secret_env = secret_environment(request.secret_env.unwrap_or_default(), &env)?;
     check_total_size(&work, &args, &env)?;
     let agent = work.agent().map(|task| task.agent);
     let tty = terminal(agent, request.tty)?;
@@ -126,6 +129,7 @@ pub fn parse_exec_request(
         work,
         args,
         env,
+        secret_env,
         cwd: cwd(request.cwd)?,
         timeout_seconds: seconds("timeout_seconds", request.timeout_seconds, max)?
             .unwrap_or(limits.default_timeout_seconds.min(max)),
@@ -284,6 +288,41 @@ fn check_environment(env: &BTreeMap<String, String>) -> Result<(), RequestError>
         }
     }
     Ok(())
+}
+
+/// References are checked here, what they lead to by the executor.
+fn secret_environment(
+    wanted: BTreeMap<String, SecretRequest>,
+    env: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, SecretRef>, RequestError> {
+    const CODE: &str = "invalid_secret_env";
+    let refuse = |detail: String| Err(RequestError::new(CODE, detail));
+    if wanted.len() > SECRETS_MAX_COUNT {
+        return refuse(format!(
+            "secret_env has more than {SECRETS_MAX_COUNT} entries"
+        ));
+    }
+    let mut references = BTreeMap::new();
+    for (variable, SecretRequest { name, key }) in wanted {
+        if !is_environment_name(&variable) {
+            return refuse(format!(
+                "secret_env: {variable:?} is not a name: letters, digits and _, no digit first"
+            ));
+        }
+        if env.contains_key(&variable) {
+            return refuse(format!(
+                "{variable} stands in env and in secret_env: leave one out"
+            ));
+        }
+        let invalid =
+            |error: InvalidId| RequestError::new(CODE, format!("secret_env {variable}: {error}"));
+        let reference = SecretRef {
+            name: name.parse().map_err(invalid)?,
+            key: key.parse().map_err(invalid)?,
+        };
+        references.insert(variable, reference);
+    }
+    Ok(references)
 }
 
 fn is_environment_name(name: &str) -> bool {

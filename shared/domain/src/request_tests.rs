@@ -201,6 +201,45 @@ fn environment_names() {
 }
 
 #[test]
+fn secrets_are_references() {
+    let secret = |name: &str, key: &str| json!({"TOKEN": {"name": name, "key": key}});
+    let spec = parse(shell_with("secret_env", secret("git.hub", ".token_1"))).unwrap();
+    assert_eq!(spec.secret_env["TOKEN"].name.as_str(), "git.hub");
+    assert_eq!(spec.secret_env["TOKEN"].key.as_str(), ".token_1");
+    for (name, key) in [
+        ("", "a"),
+        ("A", "a"),
+        ("../b", "a"),
+        ("a", ""),
+        ("a", "."),
+        ("a", ".."),
+        ("a", "..b"),
+        ("a", "b/c"),
+        ("a", "b\0"),
+    ] {
+        let body = shell_with("secret_env", secret(name, key));
+        assert_eq!(code(body), "invalid_secret_env", "{name:?} {key:?}");
+    }
+    let mut both = shell_with("secret_env", secret("a", "b"));
+    both["env"] = json!({"TOKEN": "x"});
+    assert_eq!(code(both), "invalid_secret_env");
+    let named = |name: &str| json!({name: {"name": "a", "key": "b"}});
+    assert_eq!(
+        code(shell_with("secret_env", named("A=B"))),
+        "invalid_secret_env"
+    );
+    for (count, is_fine) in [(SECRETS_MAX_COUNT, true), (SECRETS_MAX_COUNT + 1, false)] {
+        let many: BTreeMap<String, _> = (0..count)
+            .map(|number| (format!("S{number}"), json!({"name": "a", "key": "b"})))
+            .collect();
+        assert_eq!(
+            parse(shell_with("secret_env", json!(many))).is_ok(),
+            is_fine
+        );
+    }
+}
+
+#[test]
 fn working_directories() {
     let path = |bytes: usize| format!("/{}", "x".repeat(bytes - 1));
     for fine in ["/".to_owned(), path(CWD_MAX_BYTES)] {

@@ -1,6 +1,7 @@
 //! What to run. An executor writes it into a launch request; the supervisor reads it once.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ const SIGTERM: i32 = 15;
 const DEFAULT_STOP_WAIT_MS: u64 = 5_000;
 
 /// A command and the limits it runs under.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Program and arguments. The program is looked up in `PATH` when it has no slash.
     pub argv: Vec<String>,
@@ -56,6 +57,19 @@ pub struct Spec {
     /// How much unacknowledged output the journal keeps, in bytes of its file.
     #[serde(default = "default_journal_max_bytes")]
     pub journal_max_bytes: u64,
+}
+
+/// Of the environment only the names: values may be secrets, and this ends up in logs.
+impl fmt::Debug for Spec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Spec")
+            .field("argv", &self.argv)
+            .field("env", &self.env.keys())
+            .field("cwd", &self.cwd)
+            .field("terminal", &self.terminal)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Spec {

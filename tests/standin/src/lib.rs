@@ -26,7 +26,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use execs::Ending;
@@ -63,6 +63,8 @@ pub(crate) struct Behaviour {
     pub(crate) without_v5: bool,
     /// Namespaces and resources (`pods`, `pods/exec`) that the client may not use.
     pub(crate) forbidden: Vec<(String, String)>,
+    /// As the API shows them.
+    pub(crate) secrets: Vec<Value>,
 }
 
 /// Everything that outlives a restart of the API server.
@@ -185,6 +187,20 @@ impl Standin {
             .behaviour()
             .forbidden
             .push((namespace.to_owned(), resource.to_owned()));
+    }
+
+    /// Adds a Secret with one label and one value, in base64.
+    pub fn add_secret(
+        &self,
+        (namespace, name): (&str, &str),
+        (label, project): (&str, &str),
+        (key, value): (&str, &str),
+    ) {
+        self.cluster.behaviour().secrets.push(json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"namespace": namespace, "name": name, "labels": {label: project}},
+            "data": {key: value},
+        }));
     }
 
     /// Forgets the history, so that a watch from an older version gets 410.

@@ -33,6 +33,12 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn secret_not_found(name: &str) -> Self {
+        let details = json!({"name": name, "kind": "secrets"});
+        let message = format!("secrets {name:?} not found");
+        Self::new(404, "NotFound", &message, Some(details))
+    }
+
     pub(crate) fn namespace_not_found(name: &str) -> Self {
         let details = json!({"name": name, "kind": "namespaces"});
         Self::new(

@@ -164,8 +164,26 @@ impl Api {
                     Err(refusal) => refused(&refusal),
                 }
             }
+            ["api", "v1", "namespaces", namespace, "secrets", name] => {
+                match self.one_secret(namespace, name) {
+                    Ok(secret) => answered(&secret),
+                    Err(refusal) => refused(&refusal),
+                }
+            }
             _ => refused(&Refusal::no_such_path()),
         }
+    }
+
+    fn one_secret(&self, namespace: &str, name: &str) -> Result<Value, Refusal> {
+        self.allowed("get", "secrets", namespace, name)?;
+        let secrets = &self.cluster.behaviour().secrets;
+        let found = secrets.iter().find(|secret| {
+            let metadata = &secret["metadata"];
+            metadata["namespace"] == *namespace && metadata["name"] == *name
+        });
+        found
+            .cloned()
+            .ok_or_else(|| Refusal::secret_not_found(name))
     }
 
     fn one_pod(&self, namespace: &str, name: &str) -> Result<Value, Refusal> {

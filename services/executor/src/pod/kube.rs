@@ -19,15 +19,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, AttachParams, Request};
 use kube::{Client, Resource as _};
+use rdev_contract::id::{ProjectId, SecretName};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::OnceCell;
 
 pub use client::KubeSetupError;
 
-use super::{PodError, PodIdentity, PodRef, Transport};
+use super::{PodError, PodIdentity, PodRef, SecretValue, SecretValues, Transport};
 use crate::config::Config;
 use lives::Lives;
 use shim::ShimProgram;
@@ -309,6 +310,44 @@ impl KubeBackend {
             None => Ok(()),
             Some(why) => Err(PodError::Replaced(why)),
         }
+    }
+
+    /// What a Secret holds. One that is not the project's is answered as one that does not exist: its
+    /// name is none of the project's business.
+    ///
+    /// # Errors
+    /// [`PodError::Refused`] when the project has no such Secret.
+    pub async fn secret(
+        &self,
+        project: &ProjectId,
+        namespace: &str,
+        name: &SecretName,
+    ) -> Result<SecretValues, PodError> {
+        let secrets: Api<Secret> = Api::namespaced(self.inner.client.clone(), namespace);
+        let found = in_time(secrets.get_opt(name.as_str())).await;
+        let found = found.map_err(|error| trouble::api_error(&error))?;
+        let label = self.inner.project_label.as_deref();
+        let is_its_own = |secret: &Secret| {
+            let labels = secret.metadata.labels.as_ref();
+            label.is_none_or(|label| {
+                labels
+                    .and_then(|labels| labels.get(label))
+                    .map(String::as_str)
+                    == Some(project.as_str())
+            })
+        };
+        let Some(secret) = found.filter(is_its_own) else {
+            let labelled = label.map_or_else(String::new, |label| {
+                format!(" with the label {label}={project}")
+            });
+            return Err(PodError::Refused(format!(
+                "there is no Secret {name}{labelled} in the namespace {namespace}"
+            )));
+        };
+        let data = secret.data.unwrap_or_default().into_iter();
+        Ok(data
+            .map(|(key, value)| (key, SecretValue(value.0)))
+            .collect())
     }
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Pod, PodError> {

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::UNIX_EPOCH;
 
-use rdev_contract::id::{PodName, ProjectId};
+use rdev_contract::id::{PodName, ProjectId, SecretName};
 use rdev_shim::{Program, STATE_DIRECTORY_VARIABLE};
 use tokio::fs;
 use tokio::process::Command;
 
-use super::{PodError, PodIdentity, PodRef, Transport};
+use super::{PodError, PodIdentity, PodRef, SecretValue, SecretValues, Transport};
 
 /// Where the shims keep their journals, beside the projects (no project begins with a dot).
 const SHIM_DIR: &str = ".shim";
@@ -30,16 +30,52 @@ const OWN_SETTINGS: [&str; 2] = ["RDEV_", "OTEL_"];
 #[derive(Debug, Clone)]
 pub struct LocalBackend {
     root: PathBuf,
+    secrets: PathBuf,
     shim: Program,
 }
 
 impl LocalBackend {
-    /// Pods below `root`; `shim` is how this program is executed again as the shim.
+    /// Pods below `root`, and what they have in place of Secrets below `secrets`; `shim` is how this
+    /// program is executed again as the shim.
     #[must_use]
-    pub fn new(root: PathBuf, shim: Program) -> Self {
+    pub fn new(root: PathBuf, secrets: PathBuf, shim: Program) -> Self {
         // The shim runs in another directory, where a relative path would lead elsewhere.
         let root = std::path::absolute(&root).unwrap_or(root);
-        Self { root, shim }
+        Self {
+            root,
+            secrets,
+            shim,
+        }
+    }
+
+    /// The files of a directory, as a Secret looks where it is mounted.
+    ///
+    /// # Errors
+    /// [`PodError::Refused`] when the project has no such Secret.
+    pub async fn secret(
+        &self,
+        project: &ProjectId,
+        name: &SecretName,
+    ) -> Result<SecretValues, PodError> {
+        let directory = self.secrets.join(project.as_str()).join(name.as_str());
+        let read = async {
+            let mut values = SecretValues::new();
+            let mut entries = fs::read_dir(&directory).await?;
+            while let Some(entry) = entries.next_entry().await? {
+                let key = entry.file_name().into_string();
+                if let (Ok(key), true) = (key, fs::metadata(entry.path()).await?.is_file()) {
+                    values.insert(key, SecretValue(fs::read(entry.path()).await?));
+                }
+            }
+            Ok::<_, io::Error>(values)
+        };
+        read.await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => PodError::Refused(format!(
+                "the project {project} has no secret {name}: it would be the directory {}",
+                directory.display()
+            )),
+            _ => unavailable(&directory, &error),
+        })
     }
 
     /// Who the pod is now. A directory that is missing is made.

@@ -9,7 +9,10 @@ pub mod channel;
 pub mod kube;
 pub mod local;
 
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
+use rdev_contract::id::{ProjectId, SecretName};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use rdev_contract::event::PodIdentity;
@@ -49,6 +52,13 @@ pub enum PodError {
     #[error("{0}")]
     Unavailable(String),
 }
+
+/// The values of a Secret, by key. Deliberately without `Debug`.
+pub type SecretValues = BTreeMap<String, SecretValue>;
+
+/// A value of a Secret. Deliberately without `Debug` and `Display`: it is only ever put into the
+/// environment of a command.
+pub struct SecretValue(pub Vec<u8>);
 
 /// A byte connection to one `rdev-shim serve`.
 pub struct Transport {
@@ -91,6 +101,22 @@ impl Backend {
         match self {
             Self::Local(local) => local.open(pod).await,
             Self::Kube(kube) => kube.open(pod).await,
+        }
+    }
+
+    /// What a Secret holds, if the project may use it.
+    ///
+    /// # Errors
+    /// [`PodError::Refused`] when there is no such Secret for the project.
+    pub async fn secret(
+        &self,
+        project: &ProjectId,
+        pod: &PodIdentity,
+        name: &SecretName,
+    ) -> Result<SecretValues, PodError> {
+        match self {
+            Self::Local(local) => local.secret(project, name).await,
+            Self::Kube(kube) => kube.secret(project, &pod.namespace, name).await,
         }
     }
 

@@ -9,6 +9,7 @@
 mod commands;
 mod lives;
 mod refusals;
+mod secrets;
 mod shim;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TerminalSize;
 use crate::agent::Agent;
+use crate::id::{SecretKey, SecretName};
 
 /// The `data` of a `command` message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +36,10 @@ pub struct CommandSpec {
     /// Added to the container's environment. Logged as it is: not for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Added to the environment as well: values that stand in Secrets and only there. The executor
+    /// reads them when it launches the command.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_env: BTreeMap<String, SecretRef>,
     /// Working directory in the pod; the container's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
@@ -68,6 +73,7 @@ impl CommandSpec {
             work,
             args: Vec::new(),
             env: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
             cwd: None,
             timeout_seconds,
             idle_timeout_seconds: None,
@@ -78,6 +84,15 @@ impl CommandSpec {
             tty: None,
         }
     }
+}
+
+/// Where a secret value is: never the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretRef {
+    /// A Secret in the pod's namespace that carries the project's label.
+    pub name: SecretName,
+    /// Which of its values.
+    pub key: SecretKey,
 }
 
 /// The types of command.

@@ -23,7 +23,7 @@ use crate::agent::Agent;
 
 pub use admitted::Admitted;
 pub use agent_line::AgentLine;
-pub use command::{AgentTask, Command, CommandSpec, Requester, Work};
+pub use command::{AgentTask, Command, CommandSpec, Requester, SecretRef, Work};
 pub use complete::{Complete, Outcome};
 pub use numbered::{Event, EventBatch, Fragment, OutputStream, RawEvent, Text, event_name};
 pub use resized::TerminalSize;
