@@ -5,6 +5,9 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "kubectl/manifests.rs"]
+mod manifests;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
