@@ -35,6 +35,8 @@ mod dev;
 mod fanout;
 #[path = "flow/feeds.rs"]
 mod feeds;
+#[path = "flow/keys.rs"]
+mod keys;
 #[path = "flow/kube.rs"]
 mod kube;
 #[path = "flow/nginx.rs"]

@@ -45,6 +45,8 @@ SKIPPED = 77
 INSIDE = "RDEV_COMPOSE_TEST_INSIDE"
 # Everything that an image of ours may add to its base.
 ADDED_BYTES_MAX = 64 * 1024 * 1024
+# What every request brings, once the gateway has printed it.
+KEY = {}
 
 
 def main():
@@ -299,6 +301,7 @@ def image_bytes(docker, name):
 
 
 def check_services(docker, compose):
+    check_keys(compose)
     session = call("POST", "/projects/demo/sessions", {"pod": "demo"})
     answer = run_command(session["id"], "id -u; git --version; echo $((6 * 7))")
     assert answer.splitlines()[0] == "10001", answer
@@ -309,6 +312,19 @@ def check_services(docker, compose):
         "the projector has written the session to PostgreSQL",
         lambda: session["id"] in [one["id"] for one in call("GET", listed)["items"]],
     )
+
+
+def check_keys(compose):
+    """Nobody is let in but with the key that the gateway made and printed."""
+    try:
+        call("GET", "/projects/demo/sessions")
+        raise SystemExit("a request without a key was answered")
+    except AssertionError as error:
+        assert "unauthenticated" in str(error), error
+    found = re.search(r"key: (rdev_[0-9a-f]{16}_[0-9a-f]{64})", compose("logs", "gateway"))
+    assert found, "no key was printed"
+    KEY["authorization"] = f"Bearer {found.group(1)}"
+    say("only the first key is let in")
 
 
 def check_restart(docker, compose):
@@ -325,7 +341,7 @@ def run_command(session, command):
     """Runs a shell command and returns its output, joined from the events."""
     path = f"/projects/demo/sessions/{session}"
     started = call("POST", f"{path}/exec", {"type": "shell", "command": command})
-    request = urllib.request.Request(address() + started["stream_url"])
+    request = urllib.request.Request(address() + started["stream_url"], headers=KEY)
     text, event = "", None
     with urllib.request.urlopen(request, timeout=30) as response:
         for line in response:
@@ -342,7 +358,7 @@ def run_command(session, command):
 
 
 def call(method, path, body=None):
-    headers = {"Content-Type": "application/json"} if body else {}
+    headers = {"Content-Type": "application/json", **KEY} if body else KEY
     data = json.dumps(body).encode() if body else None
     request = urllib.request.Request(address() + path, data, headers, method=method)
     try:

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use rdev_contract::event::Kind;
 use rdev_contract::published::ASYNCAPI;
 use rdev_contract::subject::{
-    CONTROL_STREAM, EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM, Subject,
+    CONTROL_STREAM, EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM, Subject, TRAIL_STREAM,
 };
 use rdev_tests::client::{Answer, Client};
 use rdev_tests::world::{Services, World};
@@ -137,6 +137,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     served.check_log(&nats, EXEC_STREAM, "exec").await?;
     served.check_log(&nats, SESSION_STREAM, "session").await?;
     check_partings(&mut served, &nats, &services, &session).await?;
+    check_trail(&mut served, &nats).await?;
     let names: BTreeSet<_> = served.by_name.keys().cloned().collect();
     assert_eq!(served.used, names);
     Ok(())
@@ -177,6 +178,20 @@ async fn check_orders(
     let body = json!({"signal": "KILL"});
     client.order(session, exec, "signal", &body).await?;
     events.until("complete").await?;
+    Ok(())
+}
+
+/// What is left of the orders.
+async fn check_trail(served: &mut Served, nats: &str) -> Outcome<()> {
+    let log = jetstream::new(async_nats::connect(nats).await?);
+    let trail = log.get_stream(TRAIL_STREAM).await?;
+    let count = trail.get_info().await?.state.messages;
+    assert!(count >= 6, "{count}");
+    for sequence in 1..=count {
+        let message = trail.get_raw_message(sequence).await?;
+        let entry = serde_json::from_slice(&message.payload)?;
+        served.check("trail-order".to_owned(), &entry)?;
+    }
     Ok(())
 }
 

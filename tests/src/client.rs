@@ -108,6 +108,22 @@ impl Client {
         }
     }
 
+    /// The same, with an API key.
+    ///
+    /// # Errors
+    /// When it cannot be sent in a header.
+    pub fn with_key(&self, key: &str) -> Outcome<Self> {
+        let bearer = format!("Bearer {key}").parse()?;
+        let headers = [(reqwest::header::AUTHORIZATION, bearer)];
+        let http = reqwest::Client::builder();
+        Ok(Self {
+            http: http
+                .default_headers(headers.into_iter().collect())
+                .build()?,
+            ..self.clone()
+        })
+    }
+
     /// The same gateway, another project.
     #[must_use]
     pub fn of_project(&self, project: &str) -> Self {

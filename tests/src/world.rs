@@ -250,6 +250,14 @@ impl World {
         Ok((service, Client::new(format!("http://{address}"), PROJECT)))
     }
 
+    /// Starts one more gateway with these variables.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn gateway_with(&mut self, variables: &[(&str, String)]) -> Outcome<Service> {
+        self.service("gateway", variables)
+    }
+
     /// Starts one more gateway that reaches the log through a proxy, and a client for it.
     ///
     /// # Errors

@@ -9,10 +9,12 @@ mod execs;
 mod messages;
 mod report;
 mod tables;
+mod trail;
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use rdev_archive::{Archive, ArchiveArgs, ArchiveError, InvalidArchiveUrl};
 use rdev_bus::{Bus, BusConfig, ConnectError, ReadError};
 use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
@@ -67,6 +69,15 @@ pub(crate) struct Options {
     /// The exec's stream id.
     #[arg(long, requires = "project")]
     stream: Option<StreamId>,
+    /// Show who did what, when and from where.
+    #[arg(long, conflicts_with_all = ["exec", "execs", "project", "rebuild"])]
+    trail: bool,
+    /// Of the trail, what was done from this time on, as in 2026-11-22T06:21:00Z.
+    #[arg(long, requires = "trail")]
+    since: Option<Timestamp>,
+    /// Of the trail, what was done before this time.
+    #[arg(long, requires = "trail")]
+    until: Option<Timestamp>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -191,6 +202,10 @@ async fn audit(options: &Options) -> Result<bool, Failure> {
     };
     if let Some(exec) = options.exec() {
         return told(&exec::audit(&sources, exec).await?, options.json);
+    }
+    if options.trail {
+        let trail = trail::trail(&sources.bus, options.since, options.until);
+        return told(&trail.await?, options.json);
     }
     if options.execs {
         return told(&execs::audit(&sources).await?, options.json);

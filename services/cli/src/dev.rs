@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdev_archive::{ArchiveUrl, InvalidArchiveUrl};
+use rdev_contract::key::ApiKey;
 use rdev_embedded::{
     DeathSignal, Home, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Server,
     StartError,
@@ -16,7 +17,8 @@ use rdev_runtime::Shutdown;
 use rdev_runtime::telemetry::TelemetryArgs;
 use tokio::task::JoinSet;
 
-use crate::demo;
+use crate::demo::Demo;
+use crate::dev_key;
 use crate::log_limit::LogLimit;
 use crate::supervise::{Futile, Service};
 
@@ -54,6 +56,17 @@ pub(crate) struct Options {
     /// nowhere if it is empty.
     #[arg(long, env = "RDEV_ARCHIVE_URL", value_name = "RDEV_ARCHIVE_URL")]
     archive_url: Option<ArchiveUrl>,
+    /// Let nobody in without a key, on 127.0.0.1 neither.
+    #[arg(
+        long,
+        env = "RDEV_REQUIRE_KEYS",
+        value_name = "RDEV_REQUIRE_KEYS",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    require_keys: bool,
     /// Delete the data of earlier runs first.
     #[arg(long)]
     fresh: bool,
@@ -87,6 +100,9 @@ pub(crate) enum DevError {
     /// A server does not start.
     #[error(transparent)]
     Server(#[from] StartError),
+    /// There is no key.
+    #[error("no key was made: {0}")]
+    Key(String),
     /// A service cannot run at all.
     #[error(transparent)]
     Service(#[from] Futile),
@@ -119,7 +135,10 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
         NatsServer::start(nats_options),
         Postgres::start(PostgresOptions::new(data_dir.join("postgres"))),
     )?;
+    let key = dev_key::key(&nats.url(), &data_dir).await;
     let settings = Settings {
+        key: key.map_err(DevError::Key)?,
+        needs_key: options.require_keys || !listen.ip().is_loopback(),
         data_dir,
         listen,
         log_limit,
@@ -138,6 +157,8 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
 }
 
 struct Settings {
+    key: ApiKey,
+    needs_key: bool,
     data_dir: PathBuf,
     listen: SocketAddr,
     log_limit: Option<LogLimit>,
@@ -167,6 +188,7 @@ impl Settings {
             .variable("RDEV_POSTGRES_URL", &self.postgres)
             .variable("RDEV_ARCHIVE_URL", &self.archive)
             .variable("RDEV_LISTEN", self.listen.to_string())
+            .variable("RDEV_REQUIRE_KEYS", self.needs_key.to_string())
             .variable("RDEV_BACKEND", "local")
             .variable("RDEV_LOCAL_ROOT", self.data_dir.join("pods"))
             .variable("RDEV_LOCAL_SECRETS", self.data_dir.join("secrets"))
@@ -222,14 +244,18 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
         reason,
         logs: settings.logs().display().to_string(),
     };
-    demo::wait_until_ready(&base).await.map_err(not_ready)?;
-    let session = demo::session(&base, &settings.data_dir)
-        .await
-        .map_err(not_ready)?;
+    let demo = Demo {
+        base: &base,
+        key: &settings.key,
+        needs_key: settings.needs_key,
+    };
+    demo.wait_until_ready().await.map_err(not_ready)?;
+    let session = demo.session(&settings.data_dir).await.map_err(not_ready)?;
     let lines = format!(
-        "ready: {base}\n{}\n  NATS, for consumers:    {}\n  PostgreSQL, for audits: {}\n  \
+        "ready: {base}\n{}\n  key, where one is asked for: {}\n  NATS, for consumers:    {}\n  PostgreSQL, for audits: {}\n  \
          archive, for audits:    {}\n  logs and data:          {}\n",
-        demo::walk_through(&base, &session),
+        demo.walk_through(&session),
+        settings.key,
         settings.nats,
         settings.postgres,
         settings.archive,

@@ -4,6 +4,8 @@
 mod audit;
 mod demo;
 mod dev;
+mod dev_key;
+mod keys;
 mod log_limit;
 mod supervise;
 
@@ -31,6 +33,8 @@ enum Command {
     Projector(Service<rdev_projector::Config>),
     /// Verify the log, and the read model against it.
     Audit(Box<audit::Options>),
+    /// Make, list, rotate and revoke API keys.
+    Keys(Box<keys::Options>),
 }
 
 /// A service's settings, and where it logs.
@@ -69,5 +73,9 @@ pub fn main() -> ExitCode {
             service::run("rdev projector", &telemetry, run)
         }
         Command::Audit(options) => audit::main(&options),
+        Command::Keys(options) => {
+            let telemetry = options.telemetry();
+            service::run("rdev keys", &telemetry, |_| keys::run(*options))
+        }
     }
 }

@@ -290,6 +290,7 @@ mod tests {
             past: crate::history::Past::default(),
             read_model: ReadModel::new(&nowhere),
             projection: Projection::default(),
+            trust: crate::trust::Trust::open(),
             cors: crate::CorsOrigins::Any,
             limits: rdev_domain::request::RequestLimits::default(),
             heartbeat: Duration::from_secs(15),

@@ -16,6 +16,7 @@ use rdev_runtime::parse_duration;
 use rdev_runtime::telemetry::TelemetryArgs;
 
 use crate::cors::CorsOrigins;
+use crate::trust::TrustArgs;
 
 /// With some 25 KiB for an idle reader and its connection, under half a gigabyte.
 const MAX_STREAMS_DEFAULT: usize = 16_384;
@@ -121,6 +122,9 @@ pub struct Config {
         default_value = "*"
     )]
     pub cors_origins: CorsOrigins,
+    /// Who is let in.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 }
 
 fn max_timeout(text: &str) -> Result<Duration, String> {

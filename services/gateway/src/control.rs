@@ -15,13 +15,14 @@ use rdev_bus::append::{AppendError, ExecWriter};
 use rdev_bus::control::OrderError;
 use rdev_bus::{Bus, LogStream};
 use rdev_contract::as_of::WrittenTo;
-use rdev_contract::control::{ControlMessage, Given, SignalName};
+use rdev_contract::control::{ControlMessage, Given, Order, SignalName};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::event::{Complete, Kind, Outcome, Requester};
 use rdev_contract::http::{SignalRequest, StdinAccepted, TerminalRequest};
 use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{Filter, parse_exec};
+use rdev_contract::trail::TrailMessage;
 use rdev_domain::control::{self, Addition, Kept, Piece, STDIN_ORDER_MAX_BYTES};
 use rdev_domain::exec::ExecState;
 use rdev_domain::request::terminal_size;
@@ -209,12 +210,18 @@ async fn cancel_exec(
     by: &Requester,
     reason: &str,
 ) -> Result<Option<StreamSeq>, ApiError> {
+    let mut is_noted = false;
     loop {
         let state = open_exec(gateway, exec).await?;
         if state.claim.is_some() {
             let decide = |_: &ExecState, given: &Given| Ok(control::cancel(given, reason));
             order(gateway, bus, exec, by, decide).await?;
             return Ok(None);
+        }
+        if !is_noted {
+            let reason = reason.to_owned();
+            note(bus, exec, by, &Order::Cancel { reason }).await?;
+            is_noted = true;
         }
         // Whoever starts it meanwhile is written first, and is looked at then.
         if let Some(end) = end_queued(bus, &state, reason).await? {
@@ -266,6 +273,7 @@ async fn order(
     by: &Requester,
     decide: impl Fn(&ExecState, &Given) -> Result<Option<Addition>, ApiError>,
 ) -> Result<Given, ApiError> {
+    let mut is_noted = false;
     loop {
         let state = open_exec(gateway, exec).await?;
         let last = bus.last_order(exec).await?;
@@ -278,6 +286,10 @@ async fn order(
         };
         check_room(bus, &state, &before, &addition).await?;
         let Addition { order, given } = addition;
+        if !is_noted {
+            note(bus, exec, by, &order).await?;
+            is_noted = true;
+        }
         let message = ControlMessage::new(exec, now(), by.clone(), given, order);
         match bus.give(exec, &message, after).await {
             Ok(_) => {
@@ -299,6 +311,12 @@ async fn order(
             Err(error @ OrderError::Encoding(_)) => return Err(ApiError::internal(error)),
         }
     }
+}
+
+/// No order is given, nor carried out here, of which it is not written who wanted it.
+async fn note(bus: &Bus, exec: &ExecId, by: &Requester, order: &Order) -> Result<(), ApiError> {
+    let note = TrailMessage::new(exec, now(), by.clone(), order);
+    Ok(bus.note_order(exec, &note).await?)
 }
 
 /// To cancel is always possible, and is kept once.

@@ -19,7 +19,8 @@ const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Location, Retry-After, Rdev-As-Of, Rdev-Next, Accept-Ranges, Content-Disposition, Content-Range, ETag, \
-     Content-Digest, Repr-Digest",
+     Content-Digest, Repr-Digest, WWW-Authenticate, RateLimit, \
+     RateLimit-Policy",
 );
 /// How long a browser remembers the answer to a preflight; Chromium's own limit is two hours.
 const PREFLIGHT_MAX_AGE_SECONDS: u64 = 2 * 60 * 60;

@@ -2,7 +2,8 @@
 //!
 //! Commands come in (`accept`) and go into the log, as do orders for them (`control`); events come out of the log and go to
 //! readers as server-sent events (`events`) or as the bytes that were printed (`output`); sessions and single execs are folded from the log,
-//! lists come from the read model. What the log has forgotten is read from the archive (`history`). All paths are in `routes`, all errors in `problem`.
+//! lists come from the read model. What the log has forgotten is read from the archive (`history`). All paths are in `routes`, with
+//! what each needs of whoever asks (`trust`), all errors in `problem`. Keys are made and ended in `keys`.
 //!
 //! Invariant: a gateway keeps no state that matters. Any replica serves any request, and ending
 //! one loses nothing that a reader cannot resume elsewhere.
@@ -19,6 +20,7 @@ mod filter;
 mod flights;
 mod health;
 mod history;
+mod keys;
 mod known;
 mod output;
 mod problem;
@@ -31,9 +33,12 @@ mod serve;
 mod sessions;
 mod start;
 mod state;
+mod tickets;
+mod trust;
 mod usage;
 mod watchdog;
 
 pub use config::{Arguments, Config};
 pub use cors::CorsOrigins;
 pub use start::{Prepared, StartError, check_health, prepare, run};
+pub use trust::TrustArgs;

@@ -15,6 +15,7 @@ use rdev_domain::request::RequestError;
 
 use crate::accept::COMMAND_MAX_BYTES;
 use crate::request::BODY_MAX_BYTES;
+use crate::trust::Refusal;
 
 /// NATS is back within a second of a restart, and a new leader within ten.
 const RETRY_AFTER_SECONDS: u64 = 2;
@@ -145,6 +146,9 @@ pub(crate) enum ApiError {
     /// The read model does not include yet what was asked for.
     #[error("lists do not include this as_of yet: try again")]
     NotProjected,
+    /// Whoever asks may not.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// A bug.
     #[error("the gateway failed: this is a bug, and it is in the gateway's log")]
     Internal,
@@ -204,6 +208,7 @@ impl ApiError {
             | Self::ReadModelUnavailable
             | Self::ScreenNotReady
             | Self::NotProjected => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(refusal) => refusal.status(),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -235,12 +240,16 @@ impl ApiError {
             Self::ReadModelUnavailable => "read_model_unavailable",
             Self::ScreenNotReady => "screen_not_ready",
             Self::NotProjected => "not_projected_yet",
+            Self::Refused(refusal) => refusal.code(),
             Self::Internal => "internal",
         }
     }
 
     /// Whether the same request may succeed later without anybody changing it.
     pub(crate) const fn is_retryable(&self) -> bool {
+        if let Self::Refused(refusal) = self {
+            return refusal.is_retryable();
+        }
         matches!(
             self,
             Self::LogUnavailable
@@ -294,6 +303,7 @@ impl ApiError {
             | Self::ReadModelUnavailable
             | Self::ScreenNotReady
             | Self::NotProjected
+            | Self::Refused(_)
             | Self::Internal => None,
         }
     }
@@ -359,6 +369,9 @@ impl IntoResponse for ApiError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.is_retryable() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        if let Self::Refused(refusal) = &self {
+            refusal.tell(headers);
         }
         if let Self::BehindEnd { total } = self
             && let Ok(range) = HeaderValue::try_from(format!("bytes */{total}"))

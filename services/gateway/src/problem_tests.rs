@@ -52,6 +52,16 @@ fn every() -> Vec<ApiError> {
         ApiError::OutcomeUnknown,
         ApiError::ReadModelUnavailable,
         ApiError::NotProjected,
+        Refusal::Unauthenticated.into(),
+        Refusal::Invalid("no".to_owned()).into(),
+        Refusal::OtherProject.into(),
+        Refusal::NoSuchKey.into(),
+        Refusal::Scope(rdev_contract::key::Scope::Exec).into(),
+        Refusal::Beyond.into(),
+        Refusal::TooFast(1).into(),
+        Refusal::TooManyStreams(1).into(),
+        Refusal::ForeignHost.into(),
+        Refusal::ForeignOrigin.into(),
         ApiError::Internal,
     ]
 }

@@ -4,22 +4,22 @@
 //! names nothing that exists, hence 404; everything else that is wrong is 400, 408, 413 or 415.
 
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use rdev_contract::event::Requester;
-use rdev_contract::id::{ConversationId, ExecId, ProjectId, SessionId};
+use rdev_contract::id::{ConversationId, ExecId, KeyId, ProjectId, SessionId};
 use rdev_readmodel::{PageLimit, PageRequest};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::problem::ApiError;
 use crate::routes::parameter;
+use crate::trust::{Caller, Ids, Refusal};
 
 /// The longest request body: a prompt or an initial standard input, with room beside it in the
 /// 1 MiB that a message of the log may have.
@@ -31,7 +31,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What is kept of a `User-Agent`: it is written into the log.
 const AGENT_MAX_BYTES: usize = 256;
 
-/// The client's end of the connection. What a proxy says about others is not believed.
+/// The other end of the connection: the client's, or that of a proxy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
@@ -47,57 +47,34 @@ pub(crate) struct InExec(pub(crate) ExecId);
 /// A path below a conversation.
 pub(crate) struct InConversation(pub(crate) ProjectId, pub(crate) ConversationId);
 
-struct PathIds(RawPathParams);
-
-impl PathIds {
-    async fn of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // Only a path that is not UTF-8 is refused here.
-        RawPathParams::from_request_parts(parts, state)
-            .await
-            .map(Self)
-            .map_err(|_| ApiError::NotFound("thing"))
-    }
-
-    fn get<T: FromStr>(&self, name: &str, what: &'static str) -> Result<T, ApiError> {
-        self.0
-            .iter()
-            .find(|(key, _)| *key == name)
-            .and_then(|(_, value)| value.parse().ok())
-            .ok_or(ApiError::NotFound(what))
-    }
-
-    fn project(&self) -> Result<ProjectId, ApiError> {
-        self.get(parameter::PROJECT, "project")
-            .map_err(|_| ApiError::NoSuchProject)
-    }
-
-    fn session(&self) -> Result<SessionId, ApiError> {
-        self.get(parameter::SESSION, "session")
-    }
-}
+/// A path below a key.
+pub(crate) struct InKey(pub(crate) KeyId);
 
 impl<S: Send + Sync> FromRequestParts<S> for InProject {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(PathIds::of(parts, state).await?.project()?))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Ok(Self(Ids::of(parts).await?.project()?))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for InSession {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let ids = PathIds::of(parts, state).await?;
-        Ok(Self(ids.project()?, ids.session()?))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let ids = Ids::of(parts).await?;
+        Ok(Self(
+            ids.project()?,
+            ids.get(parameter::SESSION, "session")?,
+        ))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for InExec {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let ids = PathIds::of(parts, state).await?;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let ids = Ids::of(parts).await?;
         Ok(Self(ExecId {
             project: ids.project()?,
-            session: ids.session()?,
+            session: ids.get(parameter::SESSION, "session")?,
             stream: ids.get(parameter::STREAM, "exec")?,
         }))
     }
@@ -105,12 +82,21 @@ impl<S: Send + Sync> FromRequestParts<S> for InExec {
 
 impl<S: Send + Sync> FromRequestParts<S> for InConversation {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let ids = PathIds::of(parts, state).await?;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let ids = Ids::of(parts).await?;
         Ok(Self(
             ids.project()?,
             ids.get(parameter::CONVERSATION, "conversation")?,
         ))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InKey {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let ids = Ids::of(parts).await?;
+        let id = ids.get(parameter::KEY, "key");
+        id.map(Self).map_err(|_| Refusal::NoSuchKey.into())
     }
 }
 
@@ -207,6 +193,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     }
 }
 
+/// A body like that, or none at all.
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let is_json = may_be_json(request.headers());
+        let RawBody(body) = RawBody::from_request(request, state).await?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_json {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        parse_json(&body).map(Self)
+    }
+}
+
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // serde would take an array for the fields in their order, and name our types when it cannot.
     if body.trim_ascii_start().starts_with(b"[") {
@@ -246,21 +250,30 @@ pub(crate) struct By(pub(crate) Requester);
 impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let peer = parts.extensions.get::<Peer>();
+        let caller = parts.extensions.get::<Caller>();
         let agent = parts
             .headers
             .get(header::USER_AGENT)
             .map(|value| value.as_bytes());
         Ok(Self(Requester {
-            key: String::new(),
-            address: peer
-                .map(|Peer(address)| address.to_string())
+            key: caller.map(|caller| caller.name.clone()).unwrap_or_default(),
+            address: caller
+                .map(|caller| caller.address.0.clone())
                 .unwrap_or_default(),
             agent: cut(
                 &String::from_utf8_lossy(agent.unwrap_or_default()),
                 AGENT_MAX_BYTES,
             ),
         }))
+    }
+}
+
+/// Whoever the guard has let in.
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| ApiError::internal("a route without a guard wants to know who asks"))
     }
 }
 

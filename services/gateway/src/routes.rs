@@ -1,21 +1,25 @@
-//! Every path of the API, in this file only, and what stands around all of them.
+//! Every path of the API, in this file only, with what it needs of whoever asks, and what stands
+//! around all of them.
 
 use std::any::Any;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use rdev_contract::id::{ExecId, ProjectId, SessionId};
+use rdev_contract::key::Scope;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::problem::ApiError;
 use crate::state::Gateway;
+use crate::trust::{self, Access, Guard, Trust};
 use crate::{
-    accept, control, conversations, cors, events, execs, health, output, published, screen,
-    sessions, usage,
+    accept, control, conversations, cors, events, execs, health, keys, output, published, screen,
+    sessions, tickets, usage,
 };
 
 /// Names of the path parameters.
@@ -28,6 +32,8 @@ pub(crate) mod parameter {
     pub(crate) const STREAM: &str = "stream";
     /// A [`rdev_contract::id::ConversationId`].
     pub(crate) const CONVERSATION: &str = "conversation";
+    /// A [`rdev_contract::id::KeyId`].
+    pub(crate) const KEY: &str = "key";
     /// The name of a published schema and `.json`.
     pub(crate) const SCHEMA: &str = "schema";
 }
@@ -37,10 +43,14 @@ const READY: &str = "/readyz";
 const ASYNCAPI: &str = "/asyncapi.json";
 const SCHEMAS: &str = "/schemas";
 const SCHEMA: &str = "/schemas/{schema}";
+const KEYS: &str = "/keys";
+const KEY: &str = "/keys/{key}";
+const KEY_ROTATE: &str = "/keys/{key}/rotate";
 const SESSIONS: &str = "/projects/{project}/sessions";
 const SESSION: &str = "/projects/{project}/sessions/{session}";
 const EXEC: &str = "/projects/{project}/sessions/{session}/exec";
 const EVENTS: &str = "/projects/{project}/sessions/{session}/events";
+const TICKETS: &str = "/projects/{project}/sessions/{session}/tickets";
 const EXECS: &str = "/projects/{project}/sessions/{session}/execs";
 const EXEC_VIEW: &str = "/projects/{project}/sessions/{session}/execs/{stream}";
 const EXEC_EVENTS: &str = "/projects/{project}/sessions/{session}/execs/{stream}/events";
@@ -56,33 +66,114 @@ const CONVERSATIONS: &str = "/projects/{project}/conversations";
 const CONVERSATION: &str = "/projects/{project}/conversations/{conversation}";
 const MESSAGES: &str = "/projects/{project}/conversations/{conversation}/messages";
 
+const OPEN: Access = Access::Open;
+const READ: Access = Access::Project(Scope::Read);
+const FEED: Access = Access::Feed;
+const EXECUTE: Access = Access::Project(Scope::Exec);
+const ADMIN: Access = Access::Some(Scope::Admin);
+
+/// Every route, and what it needs of whoever asks.
+fn routes(trust: &Trust) -> Routes {
+    Routes::new(trust)
+        .get(HEALTH, OPEN, health::alive)
+        .get(READY, OPEN, health::ready)
+        .get(ASYNCAPI, OPEN, published::asyncapi)
+        .get(SCHEMAS, OPEN, published::list)
+        .get(SCHEMA, OPEN, published::schema)
+        .post(KEYS, ADMIN, keys::create)
+        .get(KEYS, ADMIN, keys::list)
+        .delete(KEY, ADMIN, keys::revoke)
+        .post(KEY_ROTATE, ADMIN, keys::rotate)
+        .post(SESSIONS, EXECUTE, sessions::create)
+        .get(SESSIONS, READ, sessions::list)
+        .get(SESSION, READ, sessions::get)
+        .delete(SESSION, EXECUTE, sessions::end)
+        .post(EXEC, EXECUTE, accept::exec)
+        .get(EVENTS, FEED, events::session)
+        .post(TICKETS, READ, tickets::create)
+        .get(EXECS, READ, execs::list)
+        .get(EXEC_VIEW, READ, execs::get)
+        .get(EXEC_EVENTS, FEED, events::exec)
+        .post(CANCEL, EXECUTE, control::cancel)
+        .post(SIGNAL, EXECUTE, control::signal)
+        .post(STDIN, EXECUTE, control::stdin)
+        .post(RESIZE, EXECUTE, control::resize)
+        .get(OUTPUT, READ, output::get)
+        .get(SCREEN, READ, screen::get)
+        .get(PROJECT_EXECS, READ, execs::of_project)
+        .get(USAGE, READ, usage::of_project)
+        .get(CONVERSATIONS, READ, conversations::list)
+        .get(CONVERSATION, READ, conversations::get)
+        .get(MESSAGES, READ, conversations::messages)
+}
+
+/// Collects routes. There is no way to add one without saying what it needs.
+struct Routes {
+    router: Router<Gateway>,
+    trust: Trust,
+    /// What was added, for tests.
+    declared: Vec<(Method, &'static str, Access)>,
+}
+
+impl Routes {
+    fn new(trust: &Trust) -> Self {
+        Self {
+            router: Router::new(),
+            trust: trust.clone(),
+            declared: Vec::new(),
+        }
+    }
+
+    fn get<T: 'static>(
+        self,
+        path: &'static str,
+        access: Access,
+        handler: impl Handler<T, Gateway>,
+    ) -> Self {
+        self.add(Method::GET, path, access, get(handler))
+    }
+
+    fn post<T: 'static>(
+        self,
+        path: &'static str,
+        access: Access,
+        handler: impl Handler<T, Gateway>,
+    ) -> Self {
+        self.add(Method::POST, path, access, post(handler))
+    }
+
+    fn delete<T: 'static>(
+        self,
+        path: &'static str,
+        access: Access,
+        handler: impl Handler<T, Gateway>,
+    ) -> Self {
+        self.add(Method::DELETE, path, access, delete(handler))
+    }
+
+    fn add(
+        mut self,
+        method: Method,
+        path: &'static str,
+        access: Access,
+        mut route: MethodRouter<Gateway>,
+    ) -> Self {
+        self.declared.push((method, path, access));
+        if access != Access::Open {
+            let trust = self.trust.clone();
+            let guard = Guard { trust, access };
+            route = route.route_layer(middleware::from_fn_with_state(guard, trust::guard));
+        }
+        self.router = self.router.route(path, route);
+        self
+    }
+}
+
 /// The whole API.
 pub(crate) fn router(gateway: Gateway) -> Router {
     let cors = gateway.cors.clone();
-    Router::new()
-        .route(HEALTH, get(health::alive))
-        .route(READY, get(health::ready))
-        .route(ASYNCAPI, get(published::asyncapi))
-        .route(SCHEMAS, get(published::list))
-        .route(SCHEMA, get(published::schema))
-        .route(SESSIONS, post(sessions::create).get(sessions::list))
-        .route(SESSION, get(sessions::get).delete(sessions::end))
-        .route(EXEC, post(accept::exec))
-        .route(EVENTS, get(events::session))
-        .route(EXECS, get(execs::list))
-        .route(EXEC_VIEW, get(execs::get))
-        .route(EXEC_EVENTS, get(events::exec))
-        .route(CANCEL, post(control::cancel))
-        .route(SIGNAL, post(control::signal))
-        .route(STDIN, post(control::stdin))
-        .route(RESIZE, post(control::resize))
-        .route(OUTPUT, get(output::get))
-        .route(SCREEN, get(screen::get))
-        .route(PROJECT_EXECS, get(execs::of_project))
-        .route(USAGE, get(usage::of_project))
-        .route(CONVERSATIONS, get(conversations::list))
-        .route(CONVERSATION, get(conversations::get))
-        .route(MESSAGES, get(conversations::messages))
+    routes(&gateway.trust)
+        .router
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(other_method)
         .with_state(gateway)
@@ -103,8 +194,13 @@ pub(crate) fn session_url(project: &ProjectId, session: SessionId) -> String {
 
 /// Where the events of an exec are. Clients of the original API compare this text.
 pub(crate) fn stream_url(exec: &ExecId) -> String {
-    let session = session_url(&exec.project, exec.session);
-    format!("{session}/events?stream_id={}", exec.stream)
+    let events = session_events_url(&exec.project, exec.session);
+    format!("{events}?stream_id={}", exec.stream)
+}
+
+/// Where the events of all execs of a session are.
+pub(crate) fn session_events_url(project: &ProjectId, session: SessionId) -> String {
+    format!("{}/events", session_url(project, session))
 }
 
 /// The router adds `Allow` to whatever is answered here.

@@ -11,12 +11,30 @@ use rdev_runtime::Shutdown;
 use tower::ServiceExt;
 
 use super::*;
+use crate::TrustArgs;
 use crate::request::BODY_MAX_BYTES;
 use crate::state::Log;
+
+#[path = "access_tests.rs"]
+mod access;
 
 const SESSION_PATH: &str = "/projects/demo/sessions/0192f0c1-0000-7000-8000-000000000001";
 
 fn app() -> Router {
+    app_of(trust(false))
+}
+
+/// Of a gateway that only this machine can reach.
+fn trust(require_keys: bool) -> Trust {
+    let settings = TrustArgs {
+        require_keys,
+        ..TrustArgs::default()
+    };
+    let listen = "127.0.0.1:8080".parse().unwrap();
+    Trust::new(&settings, listen, &crate::CorsOrigins::Any)
+}
+
+fn app_of(trust: Trust) -> Router {
     // Nobody listens on port 1.
     let nowhere = "postgres://rdev@127.0.0.1:1/rdev".parse().unwrap();
     router(Gateway {
@@ -24,6 +42,7 @@ fn app() -> Router {
         past: crate::history::Past::default(),
         read_model: ReadModel::new(&nowhere),
         projection: crate::as_of::Projection::default(),
+        trust,
         cors: crate::CorsOrigins::Any,
         limits: rdev_domain::request::RequestLimits::default(),
         heartbeat: Duration::from_secs(15),

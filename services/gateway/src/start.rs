@@ -1,14 +1,17 @@
 //! From settings to a serving gateway: connects to the log, makes what is missing of it, and
 //! only then listens, so that whoever can connect is served.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_archive::Archive;
+use rdev_bus::keys::KeyNews;
 use rdev_bus::topology::TopologyError;
 use rdev_bus::{Bus, ConnectError};
+use rdev_contract::envelope::Recorded;
+use rdev_contract::position::StreamSeq;
 use rdev_readmodel::ReadModel;
 use rdev_runtime::{Shutdown, health, limits};
 use tokio::net::TcpListener;
@@ -18,11 +21,13 @@ use crate::as_of::Projection;
 use crate::config::Config;
 use crate::events::{Replays, Tails};
 use crate::history::Past;
+use crate::keys;
 use crate::queue::Line;
 use crate::routes::router;
 use crate::screen::Screens;
 use crate::serve::serve;
 use crate::state::{Gateway, Log};
+use crate::trust::Trust;
 
 /// Between two tries to reach NATS at the start.
 const CONNECT_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -81,16 +86,17 @@ impl Prepared {
         tracing::info!(address = %self.address, "serving");
         let shutdown = self.gateway.shutdown.clone();
         let (line, log) = (self.gateway.line.clone(), self.gateway.log.clone());
+        let trust = self.gateway.trust.clone();
         let following = async {
             match log.0 {
-                Some(bus) => line.follow(&bus).await,
+                Some(bus) => tokio::join!(line.follow(&bus), Box::pin(trust.follow(&bus))),
                 None => std::future::pending().await,
             }
         };
         let router = router(self.gateway);
         tokio::select! {
             () = serve(self.listener, router, self.stall_timeout, shutdown) => {}
-            () = following => {}
+            ((), ()) = following => {}
         }
     }
 }
@@ -109,6 +115,11 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         both = reach_twice(&config) => both?,
         () = shutdown.requested() => return Err(StartError::Ended),
     };
+    let trust = Trust::new(&config.trust, config.listen, &config.cors_origins);
+    let loaded = trust.load(&bus).await;
+    loaded.map_err(|error| StartError::Log(error.to_string()))?;
+    make_first_key(&trust, &bus).await?;
+    trust.check(config.listen).map_err(StartError::Settings)?;
     let listening = |error| StartError::Listen {
         address: config.listen,
         error,
@@ -122,6 +133,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         projection: Projection::default(),
         limits: config.limits(),
         heartbeat: config.heartbeat,
+        trust,
         cors: config.cors_origins,
         tails: Tails::until(shutdown.clone()),
         line: Line::default(),
@@ -165,6 +177,20 @@ pub async fn check_health(config: &Config) -> Result<(), StartError> {
     health::check_self(Some(address))
         .await
         .map_err(StartError::NotReady)
+}
+
+/// Lets whoever starts a gateway in, if that is wanted and nobody else is.
+async fn make_first_key(trust: &Trust, bus: &Bus) -> Result<(), StartError> {
+    if !trust.wants_first_key() {
+        return Ok(());
+    }
+    let failed = |error: &dyn std::fmt::Display| StartError::Log(error.to_string());
+    let (key, record) = keys::first().map_err(|error| failed(&error))?;
+    let sequence = bus.store_key(&record, StreamSeq(0)).await;
+    let sequence = sequence.map_err(|error| failed(&error))?;
+    let value = KeyNews::Key(Box::new(record));
+    trust.learn(Recorded { sequence, value });
+    writeln!(io::stdout(), "key: {key}").map_err(|error| failed(&error))
 }
 
 /// The connection for what is live, and that for replays.

@@ -25,6 +25,7 @@ use crate::known::KnownSessions;
 use crate::problem::ApiError;
 use crate::queue::Line;
 use crate::screen::Screens;
+use crate::trust::Trust;
 
 /// Connections and settings.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) read_model: ReadModel,
     /// How far those are.
     pub(crate) projection: Projection,
+    /// Who is let in.
+    pub(crate) trust: Trust,
     /// Who may read answers in a browser.
     pub(crate) cors: CorsOrigins,
     /// What an exec request may ask for.

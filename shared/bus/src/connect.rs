@@ -232,9 +232,10 @@ fn log_event(event: &async_nats::Event) {
     match event {
         async_nats::Event::Connected => tracing::info!("connected to NATS"),
         async_nats::Event::Disconnected => tracing::warn!("disconnected from NATS"),
+        // By whoever opened it.
+        async_nats::Event::Closed => tracing::debug!("connection to NATS closed"),
         other @ (async_nats::Event::LameDuckMode
         | async_nats::Event::Draining
-        | async_nats::Event::Closed
         | async_nats::Event::SlowConsumer(_)
         | async_nats::Event::ServerError(_)
         | async_nats::Event::ClientError(_)) => tracing::warn!(event = %other, "NATS connection"),

@@ -34,7 +34,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// A position in a stream, and a consumer that delivers from it.
 pub struct Follower {
     bus: Bus,
-    stream: LogStream,
+    stream: &'static str,
     filters: Vec<Filter>,
     position: StreamSeq,
     source: Option<Source>,
@@ -72,6 +72,16 @@ impl Bus {
         filters: Vec<Filter>,
         after: StreamSeq,
     ) -> Result<Follower, ReadError> {
+        self.follow_stream(stream.name(), filters, after).await
+    }
+
+    /// The same of any stream.
+    pub(crate) async fn follow_stream(
+        &self,
+        stream: &'static str,
+        filters: Vec<Filter>,
+        after: StreamSeq,
+    ) -> Result<Follower, ReadError> {
         let mut follower = Follower {
             bus: self.clone(),
             stream,
@@ -93,7 +103,7 @@ impl Follower {
                 match self.open().await {
                     Ok(source) => self.source = Some(source),
                     Err(error) => {
-                        tracing::warn!(stream = self.stream.name(), %error, "cannot follow");
+                        tracing::warn!(stream = self.stream, %error, "cannot follow");
                         tokio::time::sleep(RETRY_DELAY).await;
                     }
                 }
@@ -150,7 +160,7 @@ impl Follower {
         let consumer = self
             .bus
             .jetstream
-            .create_consumer_on_stream(config, self.stream.name())
+            .create_consumer_on_stream(config, self.stream)
             .await
             .map_err(ReadError::of)?;
         let pending = consumer.cached_info().num_pending;
@@ -187,7 +197,7 @@ impl Follower {
                 Some(message)
             }
             Err(reason) => {
-                tracing::info!(stream = self.stream.name(), reason, "following anew");
+                tracing::info!(stream = self.stream, reason, "following anew");
                 self.source = None;
                 None
             }

@@ -6,7 +6,9 @@
 //! Reading is by sequence ([`read`], [`page`]), live ([`live`]) or as a follower of everything
 //! ([`follow`]). One process at a time schedules ([`term`]): it follows what waits ([`waiting`]),
 //! counts the executors' slots ([`slots`]) and admits commands ([`admit`]), which a durable consumer
-//! hands out ([`queue`]). Orders for them are kept in a stream of their own ([`control`]).
+//! hands out ([`queue`]). Orders for them are kept in a stream of their own ([`control`]), who gave them in
+//! another ([`trail`]), API keys in a
+//! bucket ([`keys`]).
 //!
 //! Invariant: a publish is two awaits, the second being the ack; what was not acknowledged is
 //! looked up at the leader before anything else is decided.
@@ -19,6 +21,7 @@ pub mod control;
 mod count;
 pub mod fence;
 pub mod follow;
+pub mod keys;
 pub mod live;
 mod moment;
 mod pace;
@@ -31,6 +34,7 @@ pub mod slots;
 pub mod submit;
 pub mod term;
 pub mod topology;
+pub mod trail;
 pub mod waiting;
 
 pub use connect::{Bus, BusConfig, ConnectError};

@@ -61,28 +61,44 @@ impl Bus {
     /// See [`TopologyError`]. [`TopologyError::Failed`] may pass: a cluster that has just started
     /// elects its leaders first, which takes up to 10 s.
     pub async fn ensure_topology(&self) -> Result<(), TopologyError> {
-        for wanted in [self.exec_stream(), self.session_stream()] {
+        for wanted in [
+            self.exec_stream(),
+            self.session_stream(),
+            self.trail_stream(),
+        ] {
             self.ensure_stream(wanted).await?;
         }
         self.ensure_control_stream().await?;
         self.ensure_work_queue().await?;
-        for (bucket, max_age) in [
-            (subject::ACTIVITY_BUCKET, ACTIVITY_TTL),
-            (subject::KEYS_BUCKET, Duration::ZERO),
-            (subject::SCHEDULER_BUCKET, Duration::ZERO),
-        ] {
-            let config = kv::Config {
-                bucket: bucket.to_owned(),
-                history: 1,
-                max_age,
-                num_replicas: self.config.replicas,
-                ..Default::default()
-            };
-            self.jetstream
-                .create_key_value(config)
-                .await
-                .map_err(failed(bucket))?;
-        }
+        self.ensure_bucket(subject::ACTIVITY_BUCKET, ACTIVITY_TTL)
+            .await?;
+        self.ensure_keys().await?;
+        self.ensure_bucket(subject::SCHEDULER_BUCKET, Duration::ZERO)
+            .await
+    }
+
+    /// Makes the bucket of keys if it is missing: the first key is made before anything else may be
+    /// there.
+    ///
+    /// # Errors
+    /// See [`Self::ensure_topology`].
+    pub async fn ensure_keys(&self) -> Result<(), TopologyError> {
+        self.ensure_bucket(subject::KEYS_BUCKET, Duration::ZERO)
+            .await
+    }
+
+    async fn ensure_bucket(&self, bucket: &str, max_age: Duration) -> Result<(), TopologyError> {
+        let config = kv::Config {
+            bucket: bucket.to_owned(),
+            history: 1,
+            max_age,
+            num_replicas: self.config.replicas,
+            ..Default::default()
+        };
+        self.jetstream
+            .create_key_value(config)
+            .await
+            .map_err(failed(bucket))?;
         Ok(())
     }
 
@@ -119,6 +135,13 @@ impl Bus {
 
     fn session_stream(&self) -> stream::Config {
         self.log_stream(subject::SESSION_STREAM, subject::SESSION_SUBJECTS)
+    }
+
+    fn trail_stream(&self) -> stream::Config {
+        stream::Config {
+            allow_message_ttl: true,
+            ..self.log_stream(subject::TRAIL_STREAM, subject::TRAIL_SUBJECTS)
+        }
     }
 
     fn control_stream(&self) -> stream::Config {

@@ -118,6 +118,28 @@ pub struct StdinAccepted {
     pub ended: bool,
 }
 
+/// `POST …/sessions/{sid}/tickets`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTicket {
+    /// The exec whose events are to be read; those of all execs of the session if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_id: Option<String>,
+}
+
+/// 201 of `POST …/sessions/{sid}/tickets`: for a browser's `EventSource`, which can send no key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketMade {
+    /// Given as `?ticket=`.
+    pub ticket: String,
+    /// The path of the stream, with the ticket in it.
+    pub url: String,
+    /// The stream is to be begun before this.
+    pub start_by: Timestamp,
+    /// A reader that was there already can come back before this.
+    pub resume_until: Timestamp,
+}
+
 /// `POST /projects/{id}/sessions`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

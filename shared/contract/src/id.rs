@@ -65,6 +65,14 @@ fn is_stream_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
+/// Drawn at random, so long that no two are the same.
+pub const KEY_ID_CHARS: usize = 16;
+
+fn is_key_id(text: &str) -> bool {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == KEY_ID_CHARS && text.bytes().all(is_hex)
+}
+
 /// The published form of the check that parsing does.
 macro_rules! schema_of_id {
     ($name:ident, $what:literal, $schema:tt) => {
@@ -212,6 +220,11 @@ text_id!(
     SecretKey, "key of a Secret",
     "1 to 253 of A-Z, a-z, 0-9, -, _ and ., neither . nor beginning with ..", is_secret_key,
     { "pattern": "^\\.?[-_A-Za-z0-9][-._A-Za-z0-9]*$", "maxLength": 253 }
+);
+text_id!(
+    /// An API key, without its secret.
+    KeyId, "key id", "16 of 0-9 and a-f", is_key_id,
+    { "pattern": "^[0-9a-f]{16}$" }
 );
 uuid_id!(
     /// A session: a pod, and the conversation held in it. UUIDv7, made by the gateway.

@@ -8,7 +8,7 @@
 /// A JSON Schema (draft 2020-12) of one kind of message, or of one server-sent event's data.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishedSchema {
-    /// `control-order`, `exec-{kind}`, `session-{kind}` or `sse-{event}`.
+    /// `control-order`, `exec-{kind}`, `session-{kind}`, `sse-{event}` or `trail-order`.
     pub name: &'static str,
     /// The document.
     pub json: &'static str,
@@ -50,6 +50,7 @@ pub const SCHEMAS: &[PublishedSchema] = published![
     "sse-queued",
     "sse-reconnect",
     "sse-resized",
+    "trail-order",
 ];
 
 /// The AsyncAPI 3.0 document. It refers to the schemas as `./schemas/{name}.json`.

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::event::Kind;
-use crate::id::{ExecId, ProjectId, SessionId};
+use crate::id::{ExecId, KeyId, ProjectId, SessionId};
 use crate::session::SessionKind;
 
 /// The stream of all execs: commands, output and ends.
@@ -14,10 +14,14 @@ pub const EXEC_STREAM: &str = "RDEV_EXEC";
 pub const SESSION_STREAM: &str = "RDEV_SESSION";
 /// The stream of orders for execs that are queued or run.
 pub const CONTROL_STREAM: &str = "RDEV_CONTROL";
+/// The stream of who gave which orders, which stays when they are gone.
+pub const TRAIL_STREAM: &str = "RDEV_TRAIL";
 /// Last activity of each session.
 pub const ACTIVITY_BUCKET: &str = "RDEV_ACTIVITY";
 /// API keys, hashed.
 pub const KEYS_BUCKET: &str = "RDEV_KEYS";
+/// The stream below that bucket.
+pub const KEYS_STREAM: &str = "KV_RDEV_KEYS";
 /// Who schedules, and what a scheduler leaves for the next one.
 pub const SCHEDULER_BUCKET: &str = "RDEV_SCHEDULER";
 /// The key of the scheduler's term in its bucket.
@@ -41,11 +45,40 @@ pub const LIVE_DESTINATION: &str = "rdev.live.>";
 pub const SESSION_SUBJECTS: &str = "rdev.session.*.*.*";
 /// What the control stream stores.
 pub const CONTROL_SUBJECTS: &str = "rdev.control.*.*.*";
+/// What the trail stores.
+pub const TRAIL_SUBJECTS: &str = "rdev.trail.*.*.*";
 /// What the control stream republishes after storage, without its payload: word that there is an
 /// order, for the executor that has the exec.
 pub const CONTROL_SOURCE: &str = "rdev.control.>";
 /// The destination of the republish; see [`CONTROL_SOURCE`].
 pub const CONTROL_DESTINATION: &str = "rdev.ordered.>";
+
+const KEYS_PREFIX: &str = "$KV.RDEV_KEYS.";
+
+/// An entry of the bucket of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyEntry {
+    /// A [`crate::key::KeyRecord`].
+    Key(KeyId),
+    /// A [`crate::key::KeyUse`].
+    Use(KeyId),
+    /// What tickets are signed with: 64 lower-case hex digits.
+    TicketSecret,
+}
+
+impl KeyEntry {
+    /// What is stored at this subject; none of what later versions may have put there.
+    #[must_use]
+    pub fn at(subject: &str) -> Option<Self> {
+        let entry = subject.strip_prefix(KEYS_PREFIX)?;
+        match entry.split_once('.') {
+            Some(("key", id)) => id.parse().ok().map(Self::Key),
+            Some(("used", id)) => id.parse().ok().map(Self::Use),
+            None if entry == "ticket" => Some(Self::TicketSecret),
+            Some(_) | None => None,
+        }
+    }
+}
 
 /// A subject without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -78,6 +111,25 @@ impl Subject {
             "rdev.control.{}.{}.{}",
             exec.project, exec.session, exec.stream
         ))
+    }
+
+    /// Where it is noted that an order for this exec is about to be given.
+    #[must_use]
+    pub fn trail(exec: &ExecId) -> Self {
+        Self(format!(
+            "rdev.trail.{}.{}.{}",
+            exec.project, exec.session, exec.stream
+        ))
+    }
+
+    /// Where an entry of the bucket of keys is stored.
+    #[must_use]
+    pub fn key(entry: &KeyEntry) -> Self {
+        Self(match entry {
+            KeyEntry::Key(id) => format!("{KEYS_PREFIX}key.{id}"),
+            KeyEntry::Use(id) => format!("{KEYS_PREFIX}used.{id}"),
+            KeyEntry::TicketSecret => format!("{KEYS_PREFIX}ticket"),
+        })
     }
 
     /// The subject as NATS takes it.
@@ -149,6 +201,18 @@ impl Filter {
             "rdev.ordered.{}.{}.{}",
             exec.project, exec.session, exec.stream
         ))
+    }
+
+    /// All of the trail.
+    #[must_use]
+    pub fn trail() -> Self {
+        Self(TRAIL_SUBJECTS.to_owned())
+    }
+
+    /// Everything in the bucket of keys.
+    #[must_use]
+    pub fn keys() -> Self {
+        Self(format!("{KEYS_PREFIX}>"))
     }
 
     /// All facts of one session.

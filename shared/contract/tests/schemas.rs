@@ -49,6 +49,7 @@ fn golden() -> Vec<(String, Value)> {
         let text = fs::read_to_string(&path).unwrap().replace(r"\ud83d", "");
         let payload: Value = serde_json::from_str(&text).unwrap();
         let name = match payload["kind"].as_str() {
+            None if payload.get("number").is_none() => "trail-order".to_owned(),
             None => "control-order".to_owned(),
             Some(kind) if payload.get("stream").is_some() => format!("exec-{kind}"),
             Some(kind) => format!("session-{kind}"),

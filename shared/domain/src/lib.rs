@@ -6,7 +6,7 @@
 //! may be ordered of it), [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered
 //! events out), [`agent`] and [`fragment`] (what an agent said), [`conversation`] (what is kept of it),
 //! [`output`] (numbered events in, the exact bytes out); [`archive`] says when it is kept beyond the
-//! log, [`audit`] whether a log is what they make.
+//! log, [`audit`] whether a log is what they make; [`keys`] who may ask at all.
 
 pub mod agent;
 pub mod archive;
@@ -16,6 +16,7 @@ pub mod conversation;
 pub mod exec;
 pub mod fragment;
 pub mod invocation;
+pub mod keys;
 pub mod lines;
 pub mod output;
 pub mod queue;

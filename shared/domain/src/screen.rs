@@ -7,7 +7,7 @@
 //! replay what has scrolled away.
 //!
 //! The emulator is the one that the asciinema programs draw with. It does not know what only matters
-//! to who types (is a paste marked, are clicks told): [`modes`] does. Marks that combine with the
+//! to who types (is a paste marked, are clicks told): `modes` does. Marks that combine with the
 //! character before them are left out, because it would give them a column of their own.
 
 mod ansi;

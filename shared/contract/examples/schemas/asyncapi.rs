@@ -5,10 +5,10 @@
 
 use rdev_contract::event::Kind;
 use rdev_contract::session::SessionKind;
-use rdev_contract::subject::{CONTROL_STREAM, EXEC_STREAM, SESSION_STREAM};
+use rdev_contract::subject::{CONTROL_STREAM, EXEC_STREAM, SESSION_STREAM, TRAIL_STREAM};
 use serde_json::{Map, Value, json};
 
-use super::documents::{ORDER_NAME, exec_name, session_name};
+use super::documents::{ORDER_NAME, TRAIL_NAME, exec_name, session_name};
 
 const ABOUT: &str = "What rdev writes to its log, for consumers. Fields, kinds of messages and \
     types of events are only ever added: pass over what you do not know. How to follow, replay \
@@ -29,6 +29,7 @@ pub(crate) fn document() -> Value {
             "exec": exec(),
             "session": session(),
             "control": control(),
+            "trail": trail(),
         },
         "operations": {
             "followLive": receive("live", "Follow execs as they happen: core NATS, no consumer."),
@@ -83,6 +84,19 @@ fn control() -> Value {
     let messages = [(ORDER_NAME.to_owned(), reference("messages", ORDER_NAME))];
     channel(
         "rdev.control.{project}.{session}.{stream}",
+        &about,
+        messages.into_iter().collect(),
+    )
+}
+
+fn trail() -> Value {
+    let about = format!(
+        "Stored in the stream {TRAIL_STREAM}: who gave which order, for auditors. It stays when the \
+         order is gone."
+    );
+    let messages = [(TRAIL_NAME.to_owned(), reference("messages", TRAIL_NAME))];
+    channel(
+        "rdev.trail.{project}.{session}.{stream}",
         &about,
         messages.into_iter().collect(),
     )
@@ -155,6 +169,10 @@ fn messages() -> Value {
     messages.insert(
         ORDER_NAME.to_owned(),
         message(ORDER_NAME, "order", &stored_headers()),
+    );
+    messages.insert(
+        TRAIL_NAME.to_owned(),
+        message(TRAIL_NAME, "trail", &stored_headers()),
     );
     Value::Object(messages)
 }

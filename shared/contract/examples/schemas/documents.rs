@@ -16,6 +16,7 @@ use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::queue::QueuePlace;
 use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionKind};
 use rdev_contract::sse::{Connected, Gap, Heartbeat, Reconnect, frame_name};
+use rdev_contract::trail::TrailMessage;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -27,7 +28,7 @@ pub(crate) fn documents() -> BTreeMap<String, Value> {
     execs
         .chain(sessions)
         .chain(frames())
-        .chain([order()])
+        .chain([order(), trail()])
         .collect()
 }
 
@@ -50,6 +51,16 @@ fn order() -> (String, Value) {
     let schema = ControlMessage::json_schema(&mut generator);
     let about = "An order for an exec that is queued or runs.";
     finish(ORDER_NAME.to_owned(), about, schema, generator)
+}
+
+/// The name of the schema of an entry of the trail.
+pub(crate) const TRAIL_NAME: &str = "trail-order";
+
+fn trail() -> (String, Value) {
+    let mut generator = generator();
+    let schema = TrailMessage::json_schema(&mut generator);
+    let about = "Who is about to give an order for an exec.";
+    finish(TRAIL_NAME.to_owned(), about, schema, generator)
 }
 
 fn generator() -> SchemaGenerator {

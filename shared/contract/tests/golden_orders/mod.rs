@@ -3,6 +3,7 @@
 use rdev_contract::control::{ControlMessage, Given, Input, Order, SignalName, StdinGiven};
 use rdev_contract::event::TerminalSize;
 use rdev_contract::id::ExecId;
+use rdev_contract::trail::TrailMessage;
 
 use super::{at, requester, session};
 
@@ -43,6 +44,33 @@ fn orders() {
     };
     assert_order(order("é\n".as_bytes(), true), golden!("order_stdin"));
     assert_order(order(b"\xff\0", false), golden!("order_stdin_bytes"));
+}
+
+#[test]
+fn what_is_left_of_an_order() {
+    let exec = ExecId {
+        project: "demo".parse().unwrap(),
+        session: session(),
+        stream: "session-1".parse().unwrap(),
+    };
+    let golden = golden!("trail_signal");
+    let signal = Order::Signal {
+        signal: SignalName::Usr1,
+    };
+    let message = TrailMessage::new(&exec, at(), requester(), &signal);
+    assert_eq!(serde_json::to_string(&message).unwrap(), golden);
+    assert_eq!(
+        serde_json::from_str::<TrailMessage>(golden).unwrap(),
+        message
+    );
+    // Not what was typed.
+    let input = Order::Stdin {
+        offset: 0,
+        input: Input::of(b"secret"),
+        end: false,
+    };
+    let message = TrailMessage::new(&exec, at(), requester(), &input);
+    assert!(!serde_json::to_string(&message).unwrap().contains("secret"));
 }
 
 #[test]

@@ -1,0 +1,255 @@
+//! Who asks, and what they may do.
+//!
+//! Every route says in `routes` what it needs ([`Access`]); the [`guard`] around it finds out who asks, lets
+//! them in or not, and ends what they read when their rights end. Keys are in the bucket of keys, of
+//! which each gateway has a [`table`] that follows it, so nothing is asked of anybody when a request comes.
+//!
+//! Invariants: without a credential nothing but probes and schemas is answered, unless the gateway
+//! listens on this machine alone and no setting forbids it; and then only what is addressed to this
+//! machine, and no page of another site gives orders ([`origin`]). A credential that is wrong is
+//! refused everywhere. A browser's `EventSource` has a [`ticket`] instead; how much one key may ask for
+//! is counted in [`pace`].
+
+mod access;
+mod caller;
+mod guard;
+mod origin;
+mod pace;
+mod proxies;
+mod refusal;
+mod settings;
+mod table;
+mod ticket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
+use rand::Rng;
+use rdev_bus::Bus;
+use rdev_bus::keys::{KeyNews, KeyWriteError};
+use rdev_contract::envelope::Recorded;
+use rdev_contract::key::ApiKey;
+use tokio::time::MissedTickBehavior;
+
+use crate::cors::CorsOrigins;
+use crate::problem::ApiError;
+use crate::request::Peer;
+
+pub(crate) use self::access::{Access, Ids};
+pub(crate) use self::caller::Caller;
+pub(crate) use self::guard::{Guard, guard};
+use self::proxies::Client;
+pub(crate) use self::refusal::Refusal;
+pub use self::settings::TrustArgs;
+use self::table::KeyTable;
+use self::ticket::{Asked, ticket_in};
+pub(crate) use self::ticket::{FeedOf, Ticket};
+
+/// How often it is looked whether the log is there, and the uses of keys are written down.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two tries to follow keys that cannot be followed.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// Whom this gateway knows. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Trust(Arc<Inner>);
+
+struct Inner {
+    table: KeyTable,
+    settings: TrustArgs,
+    /// Requests without a credential are answered.
+    is_open: bool,
+    /// Sites that may give orders where no credential is needed.
+    cors: CorsOrigins,
+}
+
+impl Trust {
+    /// Nobody is known yet.
+    pub(crate) fn new(settings: &TrustArgs, listen: SocketAddr, cors: &CorsOrigins) -> Self {
+        Self(Arc::new(Inner {
+            table: KeyTable::new(settings.allowance()),
+            is_open: listen.ip().is_loopback() && !settings.require_keys,
+            settings: settings.clone(),
+            cors: cors.clone(),
+        }))
+    }
+
+    /// For tests of what has nothing to do with it: whoever asks is let in.
+    #[cfg(test)]
+    pub(crate) fn open() -> Self {
+        let listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+        Self::new(&TrustArgs::default(), listen, &CorsOrigins::Any)
+    }
+
+    /// Knows what is in the bucket of keys now; the first gateway of all puts there what tickets are
+    /// signed with.
+    ///
+    /// # Errors
+    /// [`KeyWriteError`] when the log does not answer.
+    pub(crate) async fn load(&self, bus: &Bus) -> Result<(), KeyWriteError> {
+        loop {
+            for entry in bus.keys().await? {
+                self.learn(entry);
+            }
+            if self.0.table.ticket_secret().is_some() {
+                return Ok(());
+            }
+            let secret: [u8; ticket::SECRET_BYTES] = rand::rng().random();
+            let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+            bus.offer_ticket_secret(&secret).await?;
+        }
+    }
+
+    /// Whether nobody can be let in, and that is to be changed.
+    pub(crate) fn wants_first_key(&self) -> bool {
+        let Inner {
+            table,
+            settings,
+            is_open,
+            ..
+        } = &*self.0;
+        settings.make_first_key && !is_open && !table.has_usable(Timestamp::now())
+    }
+
+    /// Says what is missing where nobody could ever be let in.
+    pub(crate) fn check(&self, listen: SocketAddr) -> Result<(), String> {
+        if self.0.is_open || self.0.table.has_usable(Timestamp::now()) {
+            return Ok(());
+        }
+        let reason = if listen.ip().is_loopback() {
+            "RDEV_REQUIRE_KEYS is set".to_owned()
+        } else {
+            format!("RDEV_LISTEN is {listen}, which others can reach")
+        };
+        Err(format!(
+            "{reason}, and there is no key: make one with `rdev keys create --name admin --scope \
+             admin,exec,read --project '*'`, set RDEV_MAKE_FIRST_KEY=true to have one made and printed, \
+             or listen on 127.0.0.1"
+        ))
+    }
+
+    /// Takes note of what is in the bucket of keys.
+    pub(crate) fn learn(&self, entry: Recorded<KeyNews>) {
+        self.0.table.learn(entry);
+    }
+
+    /// The keys there are.
+    pub(crate) fn keys(&self) -> &KeyTable {
+        &self.0.table
+    }
+
+    /// Keeps it up to date, for ever.
+    pub(crate) async fn follow(&self, bus: &Bus) {
+        tokio::join!(self.follow_keys(bus), self.tick(bus));
+    }
+
+    async fn follow_keys(&self, bus: &Bus) {
+        loop {
+            match bus.follow_keys().await {
+                Ok(mut log) => loop {
+                    self.learn(log.next().await);
+                },
+                Err(error) => tracing::debug!(%error, "keys cannot be followed yet"),
+            }
+            tokio::time::sleep(RETRY_DELAY).await;
+        }
+    }
+
+    async fn tick(&self, bus: &Bus) {
+        let mut ticks = tokio::time::interval(TICK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if !bus.is_connected() {
+                continue;
+            }
+            self.0.table.confirm();
+            for (id, last) in self.0.table.take_uses() {
+                if let Err(error) = bus.note_key_use(&id, last).await {
+                    tracing::debug!(key.id = %id, %error, "the use of a key is not noted");
+                }
+            }
+        }
+    }
+
+    /// For how long a ticket can be gone on with.
+    pub(crate) fn resume_within(&self) -> Duration {
+        self.0.settings.ticket_resume
+    }
+
+    /// A ticket as it is put into an address.
+    pub(crate) fn sign(&self, ticket: &Ticket) -> Result<String, ApiError> {
+        let secret = self.0.table.ticket_secret();
+        ticket.sign(&secret.ok_or(ApiError::LogUnavailable)?)
+    }
+
+    /// Who sends this.
+    async fn identify(&self, parts: &mut Parts, access: Access) -> Result<Caller, ApiError> {
+        let Inner {
+            table,
+            settings,
+            is_open,
+            cors,
+        } = &*self.0;
+        let peer = parts.extensions.get::<Peer>().map(|Peer(address)| *address);
+        let address = settings.trusted_proxies.client(peer, &parts.headers);
+        if let Some(token) = bearer(&parts.headers)? {
+            let key = token.parse::<ApiKey>();
+            let key = key.map_err(|error| Refusal::Invalid(error.to_string()))?;
+            return table.caller(&key, address, Timestamp::now());
+        }
+        if let Some(ticket) = ticket_in(parts) {
+            return self.holder(parts, access, ticket, address).await;
+        }
+        if !is_open {
+            return Err(Refusal::Unauthenticated.into());
+        }
+        origin::check(parts, cors)?;
+        Ok(Caller::anonymous(address))
+    }
+
+    /// Whoever has a ticket, and may with it what they may who asked for it.
+    async fn holder(
+        &self,
+        parts: &mut Parts,
+        access: Access,
+        ticket: String,
+        address: Client,
+    ) -> Result<Caller, ApiError> {
+        if access != Access::Feed {
+            let reason = "a ticket opens nothing but the events that it was made for".to_owned();
+            return Err(Refusal::Invalid(reason).into());
+        }
+        let asked = Asked::of(parts, ticket).await?;
+        let secret = self.0.table.ticket_secret();
+        let secret = secret.ok_or(ApiError::LogUnavailable)?;
+        let ticket = Ticket::verify(&asked.ticket, &secret)?;
+        let now = Timestamp::now();
+        ticket.check(&asked, now)?;
+        if ticket.by.is_empty() && self.0.is_open {
+            origin::check(parts, &self.0.cors)?;
+            return Ok(Caller::anonymous(address));
+        }
+        let id = ticket.by.parse();
+        let id = id.map_err(|_| Refusal::Invalid("this ticket needs a key here".to_owned()))?;
+        self.0.table.holder(&id, address, now)
+    }
+}
+
+/// What an `Authorization` header brings.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let value = value.to_str().unwrap_or_default();
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        Some(_) | None => Err(Refusal::Invalid(
+            "the Authorization header must be: Bearer, a blank, and a key".to_owned(),
+        )),
+    }
+}

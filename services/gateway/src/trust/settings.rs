@@ -1,0 +1,125 @@
+//! Settings about who is let in.
+
+use std::time::Duration;
+
+use rdev_runtime::parse_duration;
+
+use super::pace::Allowance;
+use super::proxies::Proxies;
+
+/// Far more than people and agents ask for, and far less than a gateway can answer.
+const KEY_RATE_DEFAULT: u32 = 500;
+/// Two seconds of that at once.
+const KEY_BURST_DEFAULT: u32 = 1_000;
+/// A sixteenth of what a gateway has.
+const KEY_STREAMS_DEFAULT: u32 = 1_000;
+/// A day: who is away for longer gets another ticket.
+const TICKET_RESUME_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Settings about who is let in.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrustArgs {
+    /// Let nobody in without a key, on 127.0.0.1 neither. (Elsewhere nobody ever is.)
+    #[arg(
+        long,
+        env = "RDEV_REQUIRE_KEYS",
+        value_name = "RDEV_REQUIRE_KEYS",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub require_keys: bool,
+    /// Where a key is needed and there is none yet: make one that may do everything, print it once to
+    /// standard output, and go on.
+    #[arg(
+        long,
+        env = "RDEV_MAKE_FIRST_KEY",
+        value_name = "RDEV_MAKE_FIRST_KEY",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub make_first_key: bool,
+    /// Addresses and networks of proxies, joined by commas: their X-Forwarded-For says where a
+    /// request comes from, in the audit trail.
+    #[arg(
+        long,
+        env = "RDEV_TRUSTED_PROXIES",
+        value_name = "RDEV_TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub trusted_proxies: Proxies,
+    /// Requests a second that one key may make at this gateway.
+    #[arg(
+        long,
+        env = "RDEV_KEY_RATE",
+        value_name = "RDEV_KEY_RATE",
+        default_value_t = KEY_RATE_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub key_rate: u32,
+    /// Requests that one key may make at once, after it made none for a while.
+    #[arg(
+        long,
+        env = "RDEV_KEY_BURST",
+        value_name = "RDEV_KEY_BURST",
+        default_value_t = KEY_BURST_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub key_burst: u32,
+    /// Streams that one key may read at a time at this gateway.
+    #[arg(
+        long,
+        env = "RDEV_KEY_STREAMS",
+        value_name = "RDEV_KEY_STREAMS",
+        default_value_t = KEY_STREAMS_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub key_streams: u32,
+    /// For how long a browser that has begun to read with a ticket can come back with it.
+    #[arg(
+        long,
+        env = "RDEV_TICKET_RESUME",
+        value_name = "RDEV_TICKET_RESUME",
+        default_value = "1h",
+        value_parser = ticket_resume
+    )]
+    pub ticket_resume: Duration,
+}
+
+fn ticket_resume(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration <= TICKET_RESUME_MAX {
+        Ok(duration)
+    } else {
+        Err("give 24h at most".to_owned())
+    }
+}
+
+impl TrustArgs {
+    /// What one key may.
+    pub(super) const fn allowance(&self) -> Allowance {
+        Allowance {
+            rate: self.key_rate,
+            burst: self.key_burst,
+            streams: self.key_streams,
+        }
+    }
+}
+
+impl Default for TrustArgs {
+    fn default() -> Self {
+        Self {
+            require_keys: false,
+            make_first_key: false,
+            trusted_proxies: Proxies::default(),
+            key_rate: KEY_RATE_DEFAULT,
+            key_burst: KEY_BURST_DEFAULT,
+            key_streams: KEY_STREAMS_DEFAULT,
+            ticket_resume: Duration::from_secs(3600),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The table: what comes late, what ends, and what cannot be told.
+
+use std::collections::BTreeSet;
+
+use rdev_contract::event::Requester;
+use rdev_contract::key::{CreateKey, Scope};
+use rdev_domain::keys::{Randomness, create, revoke};
+
+use super::*;
+
+fn made() -> (ApiKey, KeyRecord) {
+    let request = CreateKey {
+        name: "one".to_owned(),
+        scopes: BTreeSet::from([Scope::Read]),
+        projects: vec!["demo".to_owned()],
+        expires_in_seconds: None,
+    };
+    let random = Randomness {
+        id: [1; 8],
+        secret: [2; 32],
+    };
+    create(request, &random, Timestamp::now(), Requester::default()).unwrap()
+}
+
+fn table() -> KeyTable {
+    KeyTable::new(Allowance {
+        rate: 1,
+        burst: 1,
+        streams: 1,
+    })
+}
+
+fn learn(table: &KeyTable, sequence: u64, record: &KeyRecord) {
+    table.learn(Recorded {
+        sequence: StreamSeq(sequence),
+        value: KeyNews::Key(Box::new(record.clone())),
+    });
+}
+
+fn caller(table: &KeyTable, key: &ApiKey) -> Result<Caller, ApiError> {
+    table.caller(key, Client::default(), Timestamp::now())
+}
+
+#[tokio::test]
+async fn a_revocation_ends_what_was_begun_and_stays() {
+    let (key, record) = made();
+    let revoked = revoke(&record, Timestamp::now(), Requester::default()).unwrap();
+    let table = table();
+    assert!(caller(&table, &key).is_err());
+    learn(&table, 1, &record);
+    let begun = caller(&table, &key).unwrap();
+    // The same again, as after a reconnect, ends nothing.
+    learn(&table, 1, &record);
+    let lease = begun.lease.clone();
+    let over = tokio::time::timeout(Duration::from_millis(1), lease.over());
+    assert!(over.await.is_err());
+    learn(&table, 2, &revoked);
+    begun.lease.over().await;
+    assert!(caller(&table, &key).is_err());
+    // What was stored before is not news.
+    learn(&table, 1, &record);
+    assert!(caller(&table, &key).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_trusted_for_a_while_when_nobody_can_tell() {
+    let (key, record) = made();
+    let table = table();
+    learn(&table, 1, &record);
+    tokio::time::advance(TRUSTED_FOR).await;
+    assert!(caller(&table, &key).is_ok());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let refused = caller(&table, &key).unwrap_err();
+    assert_eq!(refused.code(), "log_unavailable");
+    table.confirm();
+    assert!(caller(&table, &key).is_ok());
+}
+
+#[test]
+fn a_use_is_noted_once_a_minute() {
+    let (key, record) = made();
+    let table = table();
+    learn(&table, 1, &record);
+    let at = |seconds| Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    let used = |seconds| table.caller(&key, Client::default(), at(seconds)).unwrap();
+    used(0);
+    assert_eq!(table.take_uses().len(), 1);
+    used(30);
+    assert_eq!(table.take_uses().len(), 0);
+    used(61);
+    assert_eq!(table.take_uses().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expiry_ends_what_was_begun() {
+    let (key, mut record) = made();
+    record.expires_at = Some(Timestamp::now() + jiff::SignedDuration::from_secs(60));
+    let table = table();
+    learn(&table, 1, &record);
+    let lease = caller(&table, &key).unwrap().lease;
+    let begin = Instant::now();
+    lease.over().await;
+    let lasted = begin.elapsed();
+    assert!(lasted <= Duration::from_secs(61), "{lasted:?}");
+    assert!(lasted >= Duration::from_secs(59), "{lasted:?}");
+}

@@ -1,0 +1,241 @@
+//! The bucket of API keys: written with compare-and-set, followed by every gateway.
+//!
+//! It is followed as streams of the log are, from the last entry that was handed out on, so that
+//! nothing is missed over a reconnect, and a revocation is everywhere as soon as it is stored.
+
+use bytes::Bytes;
+use rdev_contract::envelope::{Recorded, Stored};
+use rdev_contract::id::KeyId;
+use rdev_contract::key::{KeyRecord, KeyUse};
+use rdev_contract::position::StreamSeq;
+use rdev_contract::subject::{Filter, KEYS_STREAM, KeyEntry, Subject};
+use serde::Serialize;
+
+use crate::follow::Follower;
+use crate::publish::{Fenced, NotStored};
+use crate::{Bus, ReadError};
+
+/// Tries to change what others change at the same time.
+const RACES_MAX: u32 = 10;
+
+/// Something that was put into the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyNews {
+    /// A key, as it is now.
+    Key(Box<KeyRecord>),
+    /// A key was used.
+    Used(KeyId, KeyUse),
+    /// What tickets are signed with.
+    TicketSecret(String),
+}
+
+/// Why an entry was not stored.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KeyWriteError {
+    /// There is another one behind the one that it was to replace.
+    #[error("the key was changed at the same time")]
+    Raced,
+    /// The log cannot be reached, or did not answer: it may have been stored.
+    #[error("the log did not answer: {0}")]
+    Unavailable(String),
+}
+
+impl From<ReadError> for KeyWriteError {
+    fn from(error: ReadError) -> Self {
+        Self::Unavailable(error.0)
+    }
+}
+
+/// What is put into the bucket, one entry after the other, from its beginning on.
+#[derive(Debug)]
+pub struct KeyLog(Follower);
+
+impl KeyLog {
+    /// The next entry, through reconnects. May be dropped and called again.
+    pub async fn next(&mut self) -> Recorded<KeyNews> {
+        loop {
+            let stored = self.0.next().await;
+            if let Some(value) = news(&stored.value) {
+                let sequence = stored.sequence;
+                return Recorded { sequence, value };
+            }
+        }
+    }
+
+    /// Whether everything was handed out that is there.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.0.is_caught_up()
+    }
+}
+
+/// What cannot be read is left out, loudly: a key that nobody can read lets nobody in.
+fn news(stored: &Stored) -> Option<KeyNews> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        tracing::warn!(subject = stored.subject, %error, "an entry of the bucket of keys cannot be read");
+    };
+    match KeyEntry::at(&stored.subject)? {
+        KeyEntry::Key(_) => serde_json::from_slice(&stored.payload)
+            .map(|record| KeyNews::Key(Box::new(record)))
+            .inspect_err(|error| unreadable(error))
+            .ok(),
+        KeyEntry::Use(id) => serde_json::from_slice(&stored.payload)
+            .map(|last| KeyNews::Used(id, last))
+            .inspect_err(|error| unreadable(error))
+            .ok(),
+        KeyEntry::TicketSecret => std::str::from_utf8(&stored.payload)
+            .map(|text| KeyNews::TicketSecret(text.to_owned()))
+            .inspect_err(|error| unreadable(error))
+            .ok(),
+    }
+}
+
+impl Bus {
+    /// Follows the bucket of keys from its beginning.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the server does not answer.
+    pub async fn follow_keys(&self) -> Result<KeyLog, ReadError> {
+        let filters = vec![Filter::keys()];
+        let follower = self.follow_stream(KEYS_STREAM, filters, StreamSeq(0));
+        Ok(KeyLog(follower.await?))
+    }
+
+    /// Everything that is in the bucket of keys right now.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the server does not answer.
+    pub async fn keys(&self) -> Result<Vec<Recorded<KeyNews>>, ReadError> {
+        let mut log = self.follow_keys().await?;
+        let mut all = Vec::new();
+        while !log.is_caught_up() {
+            let Recorded { sequence, value } = log.0.next().await;
+            if let Some(value) = news(&value) {
+                all.push(Recorded { sequence, value });
+            }
+        }
+        Ok(all)
+    }
+
+    /// One key, as the leader has it.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the leader does not answer, or the key cannot be read.
+    pub async fn key(&self, id: &KeyId) -> Result<Option<Recorded<KeyRecord>>, ReadError> {
+        let filter = Subject::key(&KeyEntry::Key(id.clone())).into();
+        let Some(found) = self.last_of(KEYS_STREAM, &filter).await? else {
+            return Ok(None);
+        };
+        let value = serde_json::from_slice(&found.value.payload).map_err(ReadError::of)?;
+        Ok(Some(Recorded {
+            sequence: found.sequence,
+            value,
+        }))
+    }
+
+    /// Stores a key in the place of its record at `last` (0 for a new one).
+    ///
+    /// # Errors
+    /// See [`KeyWriteError`].
+    pub async fn store_key(
+        &self,
+        record: &KeyRecord,
+        last: StreamSeq,
+    ) -> Result<StreamSeq, KeyWriteError> {
+        let payload = json(record)?;
+        self.put(&KeyEntry::Key(record.id.clone()), payload, last)
+            .await
+    }
+
+    /// Changes a key: what `change` makes of it takes its place, none leaves it as it is. Who was
+    /// faster is looked at again. None if there is no such key.
+    ///
+    /// # Errors
+    /// See [`KeyWriteError`].
+    pub async fn change_key(
+        &self,
+        id: &KeyId,
+        mut change: impl FnMut(&KeyRecord) -> Option<KeyRecord>,
+    ) -> Result<Option<Recorded<KeyRecord>>, KeyWriteError> {
+        for _ in 0..RACES_MAX {
+            let Some(known) = self.key(id).await? else {
+                return Ok(None);
+            };
+            let Some(changed) = change(&known.value) else {
+                return Ok(Some(known));
+            };
+            match self.store_key(&changed, known.sequence).await {
+                Ok(sequence) => {
+                    let value = changed;
+                    return Ok(Some(Recorded { sequence, value }));
+                }
+                Err(KeyWriteError::Raced) => {}
+                Err(error @ KeyWriteError::Unavailable(_)) => {
+                    // Perhaps only the answer was lost.
+                    let found = self.key(id).await?;
+                    let found = found.filter(|found| found.value == changed);
+                    return found.map(Some).ok_or(error);
+                }
+            }
+        }
+        Err(KeyWriteError::Raced)
+    }
+
+    /// Notes that a key was used. Of several gateways that do at the same time one is right enough.
+    ///
+    /// # Errors
+    /// [`KeyWriteError::Unavailable`] when nobody answers.
+    pub async fn note_key_use(&self, id: &KeyId, last: KeyUse) -> Result<(), KeyWriteError> {
+        let entry = KeyEntry::Use(id.clone());
+        let filter = Subject::key(&entry).into();
+        let found = self.last_of(KEYS_STREAM, &filter).await?;
+        let sequence = found.map_or(StreamSeq(0), |found| found.sequence);
+        match self.put(&entry, json(&last)?, sequence).await {
+            Ok(_) | Err(KeyWriteError::Raced) => Ok(()),
+            Err(error @ KeyWriteError::Unavailable(_)) => Err(error),
+        }
+    }
+
+    /// Stores what tickets are signed with, unless there is something already.
+    ///
+    /// # Errors
+    /// [`KeyWriteError::Unavailable`] when nobody answers.
+    pub async fn offer_ticket_secret(&self, secret: &str) -> Result<(), KeyWriteError> {
+        let payload = Bytes::from(secret.to_owned());
+        let stored = self.put(&KeyEntry::TicketSecret, payload, StreamSeq(0));
+        match stored.await {
+            Ok(_) | Err(KeyWriteError::Raced) => Ok(()),
+            Err(error @ KeyWriteError::Unavailable(_)) => Err(error),
+        }
+    }
+
+    async fn put(
+        &self,
+        entry: &KeyEntry,
+        payload: Bytes,
+        last: StreamSeq,
+    ) -> Result<StreamSeq, KeyWriteError> {
+        self.reachable()?;
+        let subject = Subject::key(entry);
+        let fenced = Fenced {
+            subject: &subject,
+            fence: &subject.clone().into(),
+            expected: last,
+            payload,
+            ttl: None,
+        };
+        match self.publish_fenced(fenced).await {
+            Ok(sequence) => Ok(sequence),
+            Err(NotStored::Stale) => Err(KeyWriteError::Raced),
+            Err(
+                NotStored::Full(reason) | NotStored::TooLarge(reason) | NotStored::Unknown(reason),
+            ) => Err(KeyWriteError::Unavailable(reason)),
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes, KeyWriteError> {
+    let payload = serde_json::to_vec(value);
+    let payload = payload.map_err(|error| KeyWriteError::Unavailable(error.to_string()))?;
+    Ok(payload.into())
+}
