@@ -2,6 +2,8 @@
 //! reader; the command ran once; and the log says so. The long form, at random moments, is
 //! `rdev-bench faults`.
 
+#[path = "faults/approvals.rs"]
+mod approvals;
 #[path = "faults/channel.rs"]
 mod channel;
 #[path = "faults/container.rs"]

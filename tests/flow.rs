@@ -5,6 +5,8 @@
 mod answers;
 #[path = "flow/api.rs"]
 mod api;
+#[path = "flow/approvals.rs"]
+mod approvals;
 #[path = "flow/archive.rs"]
 mod archive;
 #[path = "flow/as_of.rs"]

@@ -15,11 +15,14 @@ pub(super) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures
 /// The projector is asynchronous; this is only a bound for a broken one.
 const PROJECTED_WITHIN: Duration = Duration::from_secs(20);
 
-/// A program that notes its arguments and its input, and prints the fixture that the prompt names.
+/// A program that notes its arguments and its input, and prints the fixture that the prompt names; where it
+/// is to ask, it is the stand-in for that.
 pub(super) fn stand_in(directory: &Path) -> Outcome<String> {
     let path = directory.join("claude");
+    rdev_tests::asking::install(&directory.join("asking"))?;
     let script = format!(
-        "#!/bin/sh\nprompt=$(cat)\nprintf '%s\\n' \"$*\" >> '{}/calls'\n\
+        "#!/bin/sh\ncase \"$*\" in *--permission-prompt-tool*) exec \"${{0%/*}}/asking\" \"$@\";; esac\n\
+         prompt=$(cat)\nprintf '%s\\n' \"$*\" >> '{}/calls'\n\
          cat '{FIXTURES}/'\"$prompt\".jsonl || exit 9\n\
          case $prompt in err_*) exit 1;; sigterm_*) exit 143;; esac\n",
         directory.display()

@@ -11,6 +11,7 @@ use rdev_contract::published::ASYNCAPI;
 use rdev_contract::subject::{
     CONTROL_STREAM, EXEC_STREAM, LIVE_DESTINATION, SESSION_STREAM, Subject, TRAIL_STREAM,
 };
+use rdev_tests::asking::asks;
 use rdev_tests::client::{Answer, Client};
 use rdev_tests::world::{Services, World};
 use rdev_tests::{Outcome, log};
@@ -128,6 +129,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
         served.check_events(client, &session, &stream).await?;
     }
     check_orders(&mut served, &world.nats.url(), client, &session).await?;
+    check_questions(&mut served, client, &session).await?;
     check_terminal(&mut served, client, &session).await?;
     let queued = take_over(&mut world, &services, &session).await?;
     served.check("sse-queued".to_owned(), &queued)?;
@@ -193,6 +195,25 @@ async fn check_trail(served: &mut Served, nats: &str) -> Outcome<()> {
         served.check("trail-order".to_owned(), &entry)?;
     }
     Ok(())
+}
+
+/// An agent that asks, and is answered.
+async fn check_questions(served: &mut Served, client: &Client, session: &str) -> Outcome<()> {
+    let exec = "asking";
+    let body = asks(
+        exec,
+        "withdraw a\nask b true",
+        &json!({"approval_timeout_seconds": 60}),
+    );
+    client.exec(session, &body).await?;
+    let mut events = client.events(session, exec, None).await?;
+    events.until("approval").await?;
+    events.until("approval").await?;
+    let allow = json!({"decision": "allow", "updated_input": {"command": "false"}});
+    let answer = client.answer(session, exec, "b", &allow).await?;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    events.until("complete").await?;
+    served.check_events(client, session, exec).await
 }
 
 /// A terminal that is resized.

@@ -4,6 +4,7 @@
 //! Invariant: every world has its own nats-server store, its own database, its own ports and its
 //! own directory; when it is dropped nothing of it is left.
 
+pub mod asking;
 pub mod audit;
 pub mod client;
 pub mod cluster;

@@ -38,7 +38,14 @@ impl SseEvent {
     pub fn is_numbered(&self) -> bool {
         matches!(
             self.name.as_str(),
-            "output" | "error" | "claude_event" | "codex_event" | "resized" | "complete"
+            "output"
+                | "error"
+                | "claude_event"
+                | "codex_event"
+                | "resized"
+                | "approval"
+                | "approval_answered"
+                | "complete"
         )
     }
 }

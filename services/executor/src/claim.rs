@@ -7,16 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdev_bus::append::{Entry, ExecWriter};
-use rdev_bus::{LogStream, Pace};
-use rdev_contract::agent::Agent;
-use rdev_contract::envelope::{Body, Message, Recorded};
+use rdev_contract::envelope::{Body, Recorded};
 use rdev_contract::event::{
     Complete, Kind, Outcome, PodIdentity, Resumed, ResumedFrom, Started, TerminalSize,
 };
 use rdev_contract::id::{AgentSessionId, ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
-use rdev_contract::subject::Subject;
-use rdev_domain::agent::Tally;
+use rdev_domain::approval::Approvals;
 use rdev_domain::exec::ExecState;
 use rdev_domain::invocation::{self, AgentPrograms, Invocation, InvocationContext};
 use rdev_domain::run::{Format, Run};
@@ -30,7 +27,9 @@ use crate::finish;
 use crate::lease::Proof;
 use crate::pod::channel::{Channel, ExecHandle};
 use crate::pod::{PodError, PodRef};
+use crate::said;
 use crate::secrets;
+use crate::unanswered::TimeOut;
 
 /// Unacknowledged bytes of one exec that may be under way: enough to fill the time of an append,
 /// and all that an exec of `shell` or `git` keeps in this process's memory.
@@ -74,6 +73,8 @@ pub struct Running {
     pub launch: Option<Box<Spec>>,
     /// The shim instance that may launch it.
     pub shim: String,
+    /// What happens if nobody answers its agent.
+    pub time_out: Option<TimeOut>,
 }
 
 /// Writes the end of an exec that is not running here: rejected, or lost.
@@ -145,7 +146,7 @@ pub async fn start(
     proof.renew(started.claim);
     let key = shim_key(&state.exec, state.command_seq);
     let window_bytes = window(invocation.format);
-    let run = Run::new(invocation.format, state.to, state.next);
+    let run = run_begun(state, &invocation);
     let spec = with_secrets(spec(context, invocation), secrets);
     let launch = Some(Box::new(spec.clone()));
     let handle = channel
@@ -163,6 +164,7 @@ pub async fn start(
         to: state.to,
         launch,
         shim: started.shim,
+        time_out: TimeOut::of(&state.command.spec),
     };
     Ok(Claim::Running(Box::new((running, writer))))
 }
@@ -192,17 +194,7 @@ pub async fn resume(
     }
     let key = shim_key(&state.exec, state.command_seq);
     let state = &raised(state, &channel, &key).await?;
-    // Nothing was seen of it: the executor before may have ended between claim and launch. Where its
-    // secrets are gone by now, it is only followed, and is lost if it was never launched.
-    let secrets = if state.may_launch() {
-        match secrets_of(context, state, &before.pod).await {
-            Ok(secrets) => Some(secrets),
-            Err(error) if final_reason(&error).is_some() => None,
-            Err(error) => return Err(Stop::Passing(error.to_string())),
-        }
-    } else {
-        None
-    };
+    let secrets = secrets_of_launch(context, state, &before.pod).await?;
     let claim = ClaimId::new(Uuid::new_v4());
     let resumed = Resumed {
         claim,
@@ -223,10 +215,7 @@ pub async fn resume(
     let resume_id = state.started.as_ref().and_then(|started| started.resume_id);
     let invocation = invocation_of(context, state, resume_id);
     let window_bytes = window(invocation.format);
-    let mut run = Run::new(invocation.format, state.to, state.next);
-    if let Format::Agent(agent) = invocation.format {
-        run = run.with_tally(tally_of(context, state, agent).await?);
-    }
+    let run = run_taken_over(context, state, &invocation).await?;
     let from = frame_offsets(state.to);
     let launch = secrets.map(|secrets| {
         let mut spec = with_secrets(spec(context, invocation), secrets);
@@ -251,8 +240,59 @@ pub async fn resume(
         to: state.to,
         launch,
         shim: before.shim.clone(),
+        time_out: TimeOut::of(&state.command.spec),
     };
     Ok(Claim::Running(Box::new((running, writer))))
+}
+
+/// What is needed to launch what another claim may not have launched; none if that is over.
+async fn secrets_of_launch(
+    context: &Context,
+    state: &ExecState,
+    pod: &PodIdentity,
+) -> Result<Option<BTreeMap<String, String>>, Stop> {
+    if !state.may_launch() {
+        return Ok(None);
+    }
+    // Nothing was seen of it: the executor before may have ended between claim and launch. Where its
+    // secrets are gone by now, it is only followed, and is lost if it was never launched.
+    match secrets_of(context, state, pod).await {
+        Ok(secrets) => Ok(Some(secrets)),
+        Err(error) if final_reason(&error).is_some() => Ok(None),
+        Err(error) => Err(Stop::Passing(error.to_string())),
+    }
+}
+
+/// The run of a command that is launched.
+fn run_begun(state: &ExecState, invocation: &Invocation) -> Run {
+    let run = Run::new(invocation.format, state.to, state.next);
+    match (invocation.format, state.command.spec.approvals) {
+        (Format::Agent(agent), Some(policy)) => {
+            let stdin_to = invocation.stdin.len() as u64;
+            run.with_approvals(Approvals::new(agent, policy, stdin_to, now()))
+        }
+        _ => run,
+    }
+}
+
+/// The run of a command that goes on, with what the log has of it.
+async fn run_taken_over(
+    context: &Context,
+    state: &ExecState,
+    invocation: &Invocation,
+) -> Result<Run, Stop> {
+    let run = Run::new(invocation.format, state.to, state.next);
+    let Format::Agent(agent) = invocation.format else {
+        return Ok(run);
+    };
+    let stdin_to = invocation.stdin.len() as u64;
+    let mut approvals = said::approvals(context, state, agent, stdin_to).await?;
+    let tally = said::tally(context, state, agent, approvals.as_mut()).await?;
+    let run = run.with_tally(tally);
+    Ok(match approvals {
+        Some(approvals) => run.with_approvals(approvals),
+        None => run,
+    })
 }
 
 /// The state with what the shim knows of the log: the log's own last bulk message may have expired.
@@ -427,31 +467,4 @@ pub const fn frame_size(size: TerminalSize) -> rdev_frames::TerminalSize {
         columns: size.cols,
         rows: size.rows,
     }
-}
-
-/// What the agent has said up to the take-over: its session id and results are in there.
-async fn tally_of(context: &Context, state: &ExecState, agent: Agent) -> Result<Tally, Stop> {
-    let mut tally = Tally::new(agent);
-    let filter = Subject::exec(&state.exec, Kind::of(agent)).into();
-    let Some(last) = context.bus.last_at_leader(LogStream::Exec, &filter).await? else {
-        return Ok(tally);
-    };
-    let (mut after, end, mut pace) = (state.command_seq, last.sequence, Pace::default());
-    while after < end {
-        let log = LogStream::Exec;
-        let messages = context
-            .bus
-            .read_paced(log, &filter, after, end, &mut pace)
-            .await?;
-        for Recorded { sequence, value } in &messages {
-            let message = Message::decode(&value.payload)
-                .map_err(|error| Stop::Passing(error.to_string()))?;
-            tally.observe_events(&message.events);
-            after = *sequence;
-        }
-        if messages.is_empty() {
-            return Err(Stop::Passing("a replica lags behind the log".to_owned()));
-        }
-    }
-    Ok(tally)
 }

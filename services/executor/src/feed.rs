@@ -47,15 +47,19 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Takes the input of one more order.
+    /// Takes the input of one more order. Where it is, its offset says: what is to be given again after
+    /// a take-over may come behind what follows it.
     pub(crate) fn add(&mut self, sequence: StreamSeq, offset: u64, bytes: Bytes, end: bool) {
         if !self.is_closed {
-            self.waiting.push_back(Input {
+            let behind = |input: &Input| input.offset <= offset;
+            let at = self.waiting.partition_point(behind);
+            let input = Input {
                 sequence,
                 offset,
                 bytes,
                 end,
-            });
+            };
+            self.waiting.insert(at, input);
         }
     }
 

@@ -126,6 +126,20 @@ fn an_order_is_needed_until_all_of_it_is_taken() {
 }
 
 #[test]
+fn what_is_to_be_given_again_may_come_last() {
+    let mut feed = Feed::default();
+    feed.add(StreamSeq(u64::MAX), 13, Bytes::new(), true);
+    feed.next();
+    feed.answered(10, false, false);
+    assert!(feed.has_gap());
+    feed.add(StreamSeq(4), 10, Bytes::from_static(b"abc"), false);
+    assert!(!feed.has_gap());
+    assert_eq!(feed.next()[0].offset, 10);
+    feed.answered(13, false, false);
+    assert!(feed.next()[0].end);
+}
+
+#[test]
 fn a_shim_that_has_less_than_it_should_is_noticed() {
     let mut feed = Feed::default();
     feed.add(StreamSeq(4), 10, Bytes::from_static(b"abc"), false);

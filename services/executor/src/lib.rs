@@ -3,7 +3,8 @@
 //! The stations are the files: [`schedule`] (a command's turn; by one executor for all), [`intake`]
 //! (an offered command and a free slot), [`drive`] (what is
 //! to be done with it), [`claim`] (the log says whose it is), [`pump`] (frames to events to the
-//! log), [`finish`] (its end), beside [`lease`] (it is still ours), [`orders`] (what else is wanted of it) and [`pod`] (the way
+//! log), [`finish`] (its end), beside [`lease`] (it is still ours), [`orders`] (what else is wanted of it), [`unanswered`] (what nobody answers its agent), [`said`]
+//! (what an agent said before a take-over) and [`pod`] (the way
 //! into pods).
 //!
 //! Invariant: every state that matters is in the log or in the pod. An executor can be killed at
@@ -20,8 +21,10 @@ pub mod lease;
 pub mod orders;
 pub mod pod;
 pub mod pump;
+pub mod said;
 pub mod schedule;
 mod secrets;
+pub mod unanswered;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -19,7 +19,8 @@ use rdev_bus::live::{LogReader, Next};
 use rdev_contract::control::{ControlMessage, Order};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::id::ExecId;
-use rdev_contract::position::StreamSeq;
+use rdev_contract::position::{EventNo, StreamSeq};
+use rdev_domain::approval::InputPiece;
 use rdev_frames::TerminalSize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -55,6 +56,10 @@ pub struct Orders {
     last: StreamSeq,
     /// Given to the shim and not confirmed, in their order.
     unconfirmed: VecDeque<(StreamSeq, Control)>,
+    /// Answers to an agent that are not in the log yet, with their orders.
+    held: VecDeque<(StreamSeq, InputPiece)>,
+    /// The log has all events before this one.
+    logged: EventNo,
     /// Input that the shim has not taken.
     feed: Feed,
     /// The order that cancels the exec, and why. It is kept: a take-over has to know why, too.
@@ -75,6 +80,8 @@ impl Orders {
             done,
             last: StreamSeq(0),
             unconfirmed: VecDeque::new(),
+            held: VecDeque::new(),
+            logged: EventNo::FIRST,
             feed: Feed::default(),
             canceled: None,
             retry_at: None,
@@ -143,10 +150,51 @@ impl Orders {
                     tracing::error!(stream.id = %value.stream, seq = %sequence, %error, "poison");
                 }
             },
+            // What is to be given to the agent comes from its run, once that has looked at it.
+            Order::Answer { .. } => {}
             Order::Unknown => {
                 tracing::warn!(stream.id = %value.stream, seq = %sequence,
                     "an order of a newer version is passed over");
             }
+        }
+        self.note_done();
+    }
+
+    /// Takes input that the run has for its agent, for an order or of its own accord.
+    pub async fn hold(
+        &mut self,
+        order: Option<StreamSeq>,
+        pieces: Vec<InputPiece>,
+        shim: &ExecHandle,
+    ) {
+        // What comes of no order keeps none in the log.
+        let sequence = order.unwrap_or(StreamSeq(u64::MAX));
+        let pieces = pieces.into_iter().map(|piece| (sequence, piece));
+        self.held.extend(pieces);
+        self.release(shim).await;
+    }
+
+    /// The log has all events before `next`.
+    pub async fn logged(&mut self, next: EventNo, shim: &ExecHandle) {
+        self.logged = next;
+        self.release(shim).await;
+    }
+
+    /// An agent is given no answer that is not in the log.
+    async fn release(&mut self, shim: &ExecHandle) {
+        let mut is_more = false;
+        while let Some((sequence, piece)) = self
+            .held
+            .pop_front_if(|(_, piece)| piece.number < self.logged)
+        {
+            let InputPiece {
+                offset, bytes, end, ..
+            } = piece;
+            self.feed.add(sequence, offset, Bytes::from(bytes), end);
+            is_more = true;
+        }
+        if is_more {
+            self.send_input(shim).await;
         }
         self.note_done();
     }
@@ -216,6 +264,7 @@ impl Orders {
     fn note_done(&self) {
         let needed = [
             self.unconfirmed.front().map(|(sequence, _)| *sequence),
+            self.held.iter().map(|(sequence, _)| *sequence).min(),
             self.feed.oldest(),
             self.canceled.as_ref().map(|(sequence, _)| *sequence),
             // What all orders come to is in the last one.

@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use rdev_bus::append::{AppendError, Entry, ExecWriter};
-use rdev_contract::envelope::Body;
+use rdev_contract::control::{ControlMessage, Order};
+use rdev_contract::envelope::{Body, Recorded};
 use rdev_contract::event::{Complete, Outcome, OutputStream, TerminalSize};
-use rdev_contract::position::{EventNo, Offsets};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_domain::run::{Batch, Exit, ProcessEnd, TimeOut};
 use rdev_frames::{Acknowledged, Chunk, End, RefusalCode, Resize, Stream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::claim::{Running, frame_offsets};
@@ -53,6 +56,8 @@ struct Pump<'a> {
     last: Option<Last>,
     /// What else is wanted of it.
     orders: Orders,
+    /// Orders that follow from questions which nobody has answered, while they are given.
+    timing_out: JoinSet<()>,
     /// Resolves when the container is gone.
     replaced: BoxFuture<'static, String>,
     /// Why it is gone, and how long its last words are waited for.
@@ -77,6 +82,7 @@ pub async fn run(
     let mut pump = Pump {
         orders: Orders::of(&context.bus, &running.exec),
         running,
+        timing_out: JoinSet::new(),
         writer: Some(writer),
         appending: None,
         last: None,
@@ -86,6 +92,7 @@ pub async fn run(
         began: Instant::now(),
         proof,
     };
+    pump.give_input(None).await;
     loop {
         pump.append_next();
         if pump.appending.is_none() && pump.last.is_some() {
@@ -103,6 +110,7 @@ impl Pump<'_> {
         let partial_due = run.partial_due().map(|due| self.began + due);
         let given_up = self.gone.as_ref().map(|(_, until)| *until);
         let give_again = self.orders.retry_at();
+        let answer_due = run.answer_due().map(instant_of);
         tokio::select! {
             biased;
             (writer, result) = appended(&mut self.appending) => {
@@ -112,12 +120,11 @@ impl Pump<'_> {
             () = sleep_until(partial_due) => {
                 self.running.run.flush_partials(self.began.elapsed());
             }
-            order = self.orders.next(), if self.last.is_none() => {
-                self.orders.take(order, &self.running.handle).await;
-            }
+            order = self.orders.next(), if self.last.is_none() => self.order(order).await,
             () = sleep_until(give_again), if self.last.is_none() => {
                 self.orders.give_again(&self.running.handle).await;
             }
+            () = sleep_until(answer_due), if self.last.is_none() => self.time_out(context),
             event = self.running.handle.next(), if may_read => {
                 self.take(context, event).await?;
             }
@@ -159,12 +166,16 @@ impl Pump<'_> {
             .handle
             .acknowledge(acknowledged(next, to))
             .await;
+        self.orders.logged(next, &self.running.handle).await;
     }
 
     async fn take(&mut self, context: &Arc<Context>, event: ExecEvent) -> Result<(), Stop> {
         match event {
             ExecEvent::Accepted { .. } => self.running.launch = None,
-            ExecEvent::Output(chunk) => self.feed(&chunk)?,
+            ExecEvent::Output(chunk) => {
+                self.feed(&chunk)?;
+                self.give_input(None).await;
+            }
             ExecEvent::Resized(resize) => self.resize(&resize)?,
             ExecEvent::End(end) => {
                 self.check_end(&end)?;
@@ -202,12 +213,44 @@ impl Pump<'_> {
             Stream::Stdout => OutputStream::Stdout,
             Stream::Stderr => OutputStream::Stderr,
         };
+        self.running.run.tell_time(now());
         let now = self.began.elapsed();
         // A hole cannot be healed here; the next claim reads the journal from the log's offsets.
         self.running
             .run
             .feed(stream, chunk.offset, &chunk.bytes, now)
             .map_err(|error| Stop::Passing(error.to_string()))
+    }
+
+    async fn order(&mut self, order: Recorded<ControlMessage>) {
+        let sequence = order.sequence;
+        let is_answer = matches!(order.value.order, Order::Answer { .. });
+        if is_answer && !self.running.run.answer(&order) {
+            tracing::info!(stream.id = %order.value.stream, "an answer that nobody waits for");
+        }
+        self.orders.take(order, &self.running.handle).await;
+        self.give_input(Some(sequence)).await;
+    }
+
+    /// Gives the agent what its run has for it, as soon as the log has that.
+    async fn give_input(&mut self, order: Option<StreamSeq>) {
+        let pieces = self.running.run.take_input();
+        if !pieces.is_empty() {
+            let shim = &self.running.handle;
+            self.orders.hold(order, pieces, shim).await;
+        }
+    }
+
+    /// Nobody has answered the agent in time.
+    fn time_out(&mut self, context: &Context) {
+        let Some(time_out) = self.running.time_out else {
+            return;
+        };
+        for approval_id in self.running.run.take_overdue(now()) {
+            let exec = self.running.exec.clone();
+            let giving = time_out.give(context.bus.clone(), exec, approval_id);
+            self.timing_out.spawn(giving);
+        }
     }
 
     fn resize(&mut self, resize: &Resize) -> Result<(), Stop> {
@@ -359,6 +402,12 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
+}
+
+/// When that time will be, by this process's own clock.
+fn instant_of(due: Timestamp) -> Instant {
+    let wait = Duration::try_from(due.duration_since(now()));
+    Instant::now() + wait.unwrap_or_default()
 }
 
 fn acknowledged(next: EventNo, to: Offsets) -> Acknowledged {

@@ -253,7 +253,7 @@ async fn end_queued(
 }
 
 /// The exec, if something may be ordered of it.
-async fn open_exec(gateway: &Gateway, exec: &ExecId) -> Result<ExecState, ApiError> {
+pub(crate) async fn open_exec(gateway: &Gateway, exec: &ExecId) -> Result<ExecState, ApiError> {
     match state_of(&gateway.history()?, exec).await? {
         Some(state) if state.complete.is_none() => Ok(state),
         Some(_) => Err(EXEC_COMPLETE),
@@ -284,32 +284,51 @@ async fn order(
         let Some(addition) = decide(&state, &before)? else {
             return Ok(before);
         };
-        check_room(bus, &state, &before, &addition).await?;
-        let Addition { order, given } = addition;
-        if !is_noted {
-            note(bus, exec, by, &order).await?;
-            is_noted = true;
+        let given = addition.given;
+        let stored = give(bus, &state, by, after, &before, addition, &mut is_noted).await?;
+        if stored.is_some() {
+            return Ok(given);
         }
-        let message = ControlMessage::new(exec, now(), by.clone(), given, order);
-        match bus.give(exec, &message, after).await {
-            Ok(_) => {
-                if after == StreamSeq(0) {
-                    remove_if_late(bus, exec).await;
-                }
-                return Ok(given);
+        // What the other one added decides anew.
+    }
+}
+
+/// Stores an order behind the one at `after`; `None` if there is another one there. What is wanted is
+/// noted once, however often it is tried.
+pub(crate) async fn give(
+    bus: &Bus,
+    state: &ExecState,
+    by: &Requester,
+    after: StreamSeq,
+    before: &Given,
+    addition: Addition,
+    is_noted: &mut bool,
+) -> Result<Option<Recorded<ControlMessage>>, ApiError> {
+    let exec = &state.exec;
+    check_room(bus, state, before, &addition).await?;
+    let Addition { order, given } = addition;
+    if !*is_noted {
+        note(bus, exec, by, &order).await?;
+        *is_noted = true;
+    }
+    let value = ControlMessage::new(exec, now(), by.clone(), given, order);
+    match bus.give(exec, &value, after).await {
+        Ok(sequence) => {
+            if after == StreamSeq(0) {
+                remove_if_late(bus, exec).await;
             }
-            // What the other one added decides anew.
-            Err(OrderError::Raced) => {}
-            Err(error @ OrderError::Unavailable(_)) => {
-                tracing::warn!(stream.id = %exec.stream, %error, "order not given");
-                return Err(ApiError::LogUnavailable);
-            }
-            Err(error @ OrderError::Unknown(_)) => {
-                tracing::warn!(stream.id = %exec.stream, %error, "order perhaps not given");
-                return Err(ApiError::OutcomeUnknown);
-            }
-            Err(error @ OrderError::Encoding(_)) => return Err(ApiError::internal(error)),
+            Ok(Some(Recorded { sequence, value }))
         }
+        Err(OrderError::Raced) => Ok(None),
+        Err(error @ OrderError::Unavailable(_)) => {
+            tracing::warn!(stream.id = %exec.stream, %error, "order not given");
+            Err(ApiError::LogUnavailable)
+        }
+        Err(error @ OrderError::Unknown(_)) => {
+            tracing::warn!(stream.id = %exec.stream, %error, "order perhaps not given");
+            Err(ApiError::OutcomeUnknown)
+        }
+        Err(error @ OrderError::Encoding(_)) => Err(ApiError::internal(error)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The HTTP API of rdev: the only axum.
 //!
-//! Commands come in (`accept`) and go into the log, as do orders for them (`control`); events come out of the log and go to
+//! Commands come in (`accept`) and go into the log, as do orders for them (`control`) and answers to what their agents ask (`approvals`); events come out of the log and go to
 //! readers as server-sent events (`events`) or as the bytes that were printed (`output`); sessions and single execs are folded from the log,
 //! lists come from the read model. What the log has forgotten is read from the archive (`history`). All paths are in `routes`, with
 //! what each needs of whoever asks (`trust`), all errors in `problem`. Keys are made and ended in `keys`.
@@ -9,6 +9,7 @@
 //! one loses nothing that a reader cannot resume elsewhere.
 
 mod accept;
+mod approvals;
 mod as_of;
 mod config;
 mod control;

@@ -44,6 +44,9 @@ pub(crate) struct InSession(pub(crate) ProjectId, pub(crate) SessionId);
 /// A path below an exec.
 pub(crate) struct InExec(pub(crate) ExecId);
 
+/// A path of a question of an exec's agent.
+pub(crate) struct InApproval(pub(crate) ExecId, pub(crate) String);
+
 /// A path below a conversation.
 pub(crate) struct InConversation(pub(crate) ProjectId, pub(crate) ConversationId);
 
@@ -77,6 +80,15 @@ impl<S: Send + Sync> FromRequestParts<S> for InExec {
             session: ids.get(parameter::SESSION, "session")?,
             stream: ids.get(parameter::STREAM, "exec")?,
         }))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InApproval {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let InExec(exec) = InExec::from_request_parts(parts, state).await?;
+        let ids = Ids::of(parts).await?;
+        Ok(Self(exec, ids.get(parameter::APPROVAL, "approval")?))
     }
 }
 

@@ -18,8 +18,8 @@ use crate::problem::ApiError;
 use crate::state::Gateway;
 use crate::trust::{self, Access, Guard, Trust};
 use crate::{
-    accept, control, conversations, cors, events, execs, health, keys, output, published, screen,
-    sessions, tickets, usage,
+    accept, approvals, control, conversations, cors, events, execs, health, keys, output,
+    published, screen, sessions, tickets, usage,
 };
 
 /// Names of the path parameters.
@@ -30,6 +30,8 @@ pub(crate) mod parameter {
     pub(crate) const SESSION: &str = "session";
     /// A [`rdev_contract::id::StreamId`].
     pub(crate) const STREAM: &str = "stream";
+    /// An agent's own name of a question.
+    pub(crate) const APPROVAL: &str = "approval";
     /// A [`rdev_contract::id::ConversationId`].
     pub(crate) const CONVERSATION: &str = "conversation";
     /// A [`rdev_contract::id::KeyId`].
@@ -58,6 +60,9 @@ const CANCEL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/canc
 const SIGNAL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/signal";
 const STDIN: &str = "/projects/{project}/sessions/{session}/execs/{stream}/stdin";
 const RESIZE: &str = "/projects/{project}/sessions/{session}/execs/{stream}/resize";
+const APPROVALS: &str = "/projects/{project}/sessions/{session}/execs/{stream}/approvals";
+const APPROVAL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/approvals/{approval}";
+const SESSION_APPROVALS: &str = "/projects/{project}/sessions/{session}/approvals";
 const OUTPUT: &str = "/projects/{project}/sessions/{session}/execs/{stream}/output";
 const SCREEN: &str = "/projects/{project}/sessions/{session}/execs/{stream}/screen";
 const PROJECT_EXECS: &str = "/projects/{project}/execs";
@@ -98,6 +103,9 @@ fn routes(trust: &Trust) -> Routes {
         .post(SIGNAL, EXECUTE, control::signal)
         .post(STDIN, EXECUTE, control::stdin)
         .post(RESIZE, EXECUTE, control::resize)
+        .get(APPROVALS, READ, approvals::of_exec)
+        .post(APPROVAL, EXECUTE, approvals::answer)
+        .get(SESSION_APPROVALS, READ, approvals::of_session)
         .get(OUTPUT, READ, output::get)
         .get(SCREEN, READ, screen::get)
         .get(PROJECT_EXECS, READ, execs::of_project)

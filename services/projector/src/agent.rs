@@ -125,7 +125,7 @@ impl Run {
                         self.version = Some((version, counts_alone));
                     }
                 }
-                Told::Session(_) => {}
+                Told::Session(_) | Told::Asking(_) => {}
                 Told::Answer(text) => self.answer = Some(text),
                 Told::Ended(result) => self.result = Some(result),
             }

@@ -207,7 +207,7 @@ fn project_exec(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
                 },
             ))])
         }
-        Kind::Output | Kind::Admitted => Ok(Vec::new()),
+        Kind::Output | Kind::Admitted | Kind::Approval => Ok(Vec::new()),
         Kind::Claude => Ok(said(entry, &exec, Agent::Claude, &message)),
         Kind::Codex => Ok(said(entry, &exec, Agent::Codex, &message)),
         Kind::Complete => completed(entry, exec, &message.events, at),

@@ -58,6 +58,30 @@ impl Bus {
         oldest.as_ref().map(decode).transpose()
     }
 
+    /// All orders that are kept for an exec up to its last one, as the leader has them. The last one is
+    /// kept until the exec has ended.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the leader does not answer, or an order cannot be read.
+    pub async fn kept_orders(
+        &self,
+        exec: &ExecId,
+    ) -> Result<Vec<Recorded<ControlMessage>>, ReadError> {
+        let filter = orders(exec);
+        let Some(last) = self.last_of(CONTROL_STREAM, &filter).await? else {
+            return Ok(Vec::new());
+        };
+        let (mut kept, mut after) = (Vec::new(), StreamSeq(0));
+        while after < last.sequence {
+            let Some(next) = self.next_of(CONTROL_STREAM, &filter, after).await? else {
+                break;
+            };
+            after = next.sequence;
+            kept.push(decode(&next)?);
+        }
+        Ok(kept)
+    }
+
     /// Stores an order behind the one at `last` (0 for none).
     ///
     /// # Errors

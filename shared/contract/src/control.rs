@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::PAYLOAD_VERSION;
-use crate::event::{Requester, TerminalSize};
+use crate::event::{Answer, AnsweredBy, Requester, TerminalSize};
 use crate::id::{ExecId, ProjectId, SessionId, StreamId};
 
 /// The payload of an order.
@@ -107,6 +107,16 @@ pub enum Order {
         /// The size.
         #[serde(flatten)]
         size: TerminalSize,
+    },
+    /// The exec's agent is answered whether it may use a tool.
+    Answer {
+        /// Which question.
+        approval_id: String,
+        /// The answer.
+        #[serde(flatten)]
+        answer: Answer,
+        /// Whose it is.
+        by: AnsweredBy,
     },
     /// Written by a newer version.
     #[serde(other)]

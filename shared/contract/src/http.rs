@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::event::{Answer, AnsweredBy, Approval};
 use crate::queue::QueuePlace;
 
 /// `POST …/exec`: loose, as it comes; the gateway makes a [`crate::event::CommandSpec`] of it.
@@ -63,6 +64,15 @@ pub struct ExecRequest {
     /// A terminal.
     #[serde(default)]
     pub tty: Option<TerminalRequest>,
+    /// `ask`: the agent asks before it uses tools. For `claude`.
+    #[serde(default)]
+    pub permissions: Option<String>,
+    /// Limit of its wait for an answer.
+    #[serde(default)]
+    pub approval_timeout_seconds: Option<u64>,
+    /// `deny` (the default) or `cancel`: what happens when that is over.
+    #[serde(default)]
+    pub approval_on_timeout: Option<String>,
 }
 
 /// A value of a Secret, as it is asked for.
@@ -107,6 +117,52 @@ pub struct ExecAccepted {
 pub struct SignalRequest {
     /// One of [`crate::control::SignalName`].
     pub signal: String,
+}
+
+/// `POST …/execs/{stream}/approvals/{approval}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRequest {
+    /// `allow` or `deny`.
+    pub decision: String,
+    /// Why not, for the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// It may not, and is to stop working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupt: Option<bool>,
+    /// It may, but with this input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_input: Option<Map<String, Value>>,
+    /// It may, and these rules hold from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_permissions: Option<Vec<Value>>,
+}
+
+/// A question of an agent: whether it may use a tool.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApprovalView {
+    /// `pending`, `allowed`, `denied`, `withdrawn`, or `unanswered` if the exec has ended without.
+    pub status: String,
+    /// The session.
+    pub session_id: String,
+    /// The exec.
+    pub stream_id: String,
+    /// What is asked.
+    #[serde(flatten)]
+    pub approval: Approval,
+    /// Whose answer it is: `client`, `timeout` or `agent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<AnsweredBy>,
+    /// Id of the client's API key; empty where none is configured.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub answered_key: String,
+    /// When it was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<Timestamp>,
+    /// The answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
 }
 
 /// 202 of `POST …/execs/{stream}/stdin`.

@@ -27,6 +27,7 @@ macro_rules! published {
 pub const SCHEMAS: &[PublishedSchema] = published![
     "control-order",
     "exec-admitted",
+    "exec-approval",
     "exec-claude",
     "exec-codex",
     "exec-command",
@@ -38,6 +39,8 @@ pub const SCHEMAS: &[PublishedSchema] = published![
     "session-created",
     "session-ended",
     "session-linked",
+    "sse-approval",
+    "sse-approval_answered",
     "sse-caught_up",
     "sse-claude_event",
     "sse-codex_event",

@@ -1,7 +1,8 @@
 //! The trail of orders: who wanted what of which exec. An order itself is removed once it is carried
 //! out; this stays as long as facts do. Written by gateways before the order, read by auditors.
 //!
-//! Invariant: no order is given that is not here. One that is here may not have been given: its
+//! Invariant: no client's order is given that is not here; what an executor orders because a time is
+//! over, nobody has asked for. One that is here may not have been given: its
 //! gateway ended in between, or another order was faster.
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{Order, SignalName};
 use crate::envelope::PAYLOAD_VERSION;
-use crate::event::{Requester, TerminalSize};
+use crate::event::{Decision, Requester, TerminalSize};
 use crate::id::{ExecId, ProjectId, SessionId, StreamId};
 
 /// The payload.
@@ -56,6 +57,13 @@ pub enum TrailOrder {
         #[serde(flatten)]
         size: TerminalSize,
     },
+    /// An answer to its agent.
+    Answer {
+        /// Which question.
+        approval_id: String,
+        /// Whether it may.
+        decision: Decision,
+    },
     /// Written by a newer version.
     #[serde(other)]
     #[schemars(skip)]
@@ -72,6 +80,14 @@ impl From<&Order> for TrailOrder {
                 end: *end,
             },
             Order::Resize { size } => Self::Resize { size: *size },
+            Order::Answer {
+                approval_id,
+                answer,
+                ..
+            } => Self::Answer {
+                approval_id: approval_id.clone(),
+                decision: answer.decision,
+            },
             Order::Unknown => Self::Unknown,
         }
     }

@@ -32,6 +32,7 @@ macro_rules! golden {
     };
 }
 
+mod golden_approvals;
 mod golden_orders;
 mod golden_terminal;
 #[path = "facts/session.rs"]
@@ -86,7 +87,12 @@ fn head(kind: Kind) -> Head {
         attempt: match kind {
             Kind::Command | Kind::Admitted => 0,
             Kind::Resumed => 2,
-            Kind::Started | Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete => 1,
+            Kind::Started
+            | Kind::Output
+            | Kind::Claude
+            | Kind::Codex
+            | Kind::Approval
+            | Kind::Complete => 1,
         },
         first: kind.is_numbered().then_some(EventNo(17)),
         at: at(),
@@ -440,6 +446,7 @@ fn every_golden_file_is_used() {
     let source = concat!(
         include_str!("facts/session.rs"),
         include_str!("golden.rs"),
+        include_str!("golden_approvals/mod.rs"),
         include_str!("golden_orders/mod.rs"),
         include_str!("golden_terminal/mod.rs")
     );

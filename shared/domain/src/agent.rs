@@ -5,6 +5,7 @@
 //! link) and the projector (messages, tools, cost). Invariant: a line that is not understood says
 //! nothing; the log keeps it as it was printed.
 
+mod asking;
 mod claude;
 mod codex;
 mod json;
@@ -15,11 +16,13 @@ mod usage;
 use std::collections::BTreeMap;
 
 use rdev_contract::agent::Agent;
+use rdev_contract::event::Answer;
 use rdev_contract::id::AgentSessionId;
 use serde_json::value::RawValue;
 
 use crate::invocation::{InvocationContext, STOP_STEP_WAIT, StopStep};
 
+pub use asking::{APPROVAL_ID_MAX_BYTES, Asked, Asking};
 pub use tally::Tally;
 pub use tools::{TOOL_TEXT_MAX_BYTES, ToolMessage, ToolSide};
 pub use usage::{Amount, RunAmounts, Tokens};
@@ -41,6 +44,8 @@ pub enum Told {
     Session(AgentSessionId),
     /// What it answers. The last one stands, also where it is none. May hold NUL characters.
     Answer(Option<String>),
+    /// It asks whether it may use a tool, or takes that back.
+    Asking(Asking),
     /// How a turn went. The last one stands.
     Ended(Box<AgentResult>),
 }
@@ -74,6 +79,10 @@ trait Adapter: Sync {
     /// The program and its arguments. The prompt comes by standard input, where nothing of it can be
     /// read as a flag.
     fn argv(&self, args: &[String], context: &InvocationContext) -> Vec<String>;
+    /// How it asks whether it may use a tool; none if it cannot.
+    fn asker(&self) -> Option<&'static dyn Asker> {
+        None
+    }
     /// Adds what its reading relies on.
     fn environment(&self, env: &mut BTreeMap<String, String>);
     /// Signals that end it with the least loss.
@@ -82,6 +91,16 @@ trait Adapter: Sync {
     fn read(&self, line: &str) -> Vec<Told>;
     /// What a line says of tools.
     fn tools(&self, line: &str) -> Vec<ToolMessage>;
+}
+
+/// How an agent asks whether it may use a tool, and is answered, over its standard streams.
+pub(crate) trait Asker: Sync {
+    /// Arguments that make it ask; no request may give them itself then.
+    fn arguments(&self) -> &'static [&'static str];
+    /// The prompt as it wants it then. More input may come behind it.
+    fn prompt(&self, prompt: &str) -> Vec<u8>;
+    /// The answer as it wants it: the same bytes in every build.
+    fn answer(&self, id: &str, input: &RawValue, answer: &Answer) -> Vec<u8>;
 }
 
 fn adapter(agent: Agent) -> &'static dyn Adapter {
@@ -96,10 +115,14 @@ pub(crate) fn reserved(agent: Agent) -> &'static [&'static str] {
     adapter(agent).reserved()
 }
 
-/// Why this argument of a request cannot be passed on to the agent; none if it can.
-pub(crate) fn refuses(agent: Agent, argument: &str) -> Option<String> {
+/// Why this argument of a request cannot be passed on to the agent; none if it can. `asks`: it is to
+/// ask whether it may use tools.
+pub(crate) fn refuses(agent: Agent, asks: bool, argument: &str) -> Option<String> {
     let flag = argument.split('=').next().unwrap_or(argument);
-    if reserved(agent).contains(&flag) {
+    let asking = asker(agent).filter(|_| asks).map(Asker::arguments);
+    let mut asking = asking.unwrap_or_default().iter();
+    let is_asking = asking.any(|set| set.starts_with('-') && *set == flag);
+    if reserved(agent).contains(&flag) || is_asking {
         return Some(format!(
             "{flag} is set by rdev itself, would end the run or continue another one; use prompt, \
              conversation_id and continue_conversation"
@@ -110,9 +133,26 @@ pub(crate) fn refuses(agent: Agent, argument: &str) -> Option<String> {
     is_cluster.then(|| "write each flag by itself and in its long form".to_owned())
 }
 
-/// The program and its arguments.
-pub(crate) fn argv(agent: Agent, args: &[String], context: &InvocationContext) -> Vec<String> {
-    adapter(agent).argv(args, context)
+/// The program and its arguments; with those that make it ask, if it `asks`.
+pub(crate) fn argv(
+    agent: Agent,
+    asks: bool,
+    args: &[String],
+    context: &InvocationContext,
+) -> Vec<String> {
+    let asking = asker(agent).filter(|_| asks).map(Asker::arguments);
+    let asking = asking
+        .unwrap_or_default()
+        .iter()
+        .copied()
+        .map(str::to_owned);
+    let args: Vec<_> = asking.chain(args.iter().cloned()).collect();
+    adapter(agent).argv(&args, context)
+}
+
+/// How the agent asks whether it may use a tool; none if it cannot.
+pub(crate) fn asker(agent: Agent) -> Option<&'static dyn Asker> {
+    adapter(agent).asker()
 }
 
 /// Adds what the agent's reading relies on.

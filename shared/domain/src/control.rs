@@ -189,9 +189,11 @@ impl Kept {
     pub fn since(oldest: &ControlMessage, given: &Given) -> Self {
         let from = match oldest.order {
             Order::Stdin { offset, .. } => offset,
-            Order::Cancel { .. } | Order::Signal { .. } | Order::Resize { .. } | Order::Unknown => {
-                oldest.given.stdin.to
-            }
+            Order::Cancel { .. }
+            | Order::Signal { .. }
+            | Order::Resize { .. }
+            | Order::Answer { .. }
+            | Order::Unknown => oldest.given.stdin.to,
         };
         Self {
             orders: given.number.saturating_sub(oldest.given.number) + 1,

@@ -173,7 +173,9 @@ impl ExecState {
             Some(Kind::Command | Kind::Admitted) | None => {}
             Some(Kind::Started) => self.apply_started(message)?,
             Some(Kind::Resumed) => self.apply_resumed(message)?,
-            Some(Kind::Output | Kind::Claude | Kind::Codex) => self.apply_numbered(&message.value),
+            Some(Kind::Output | Kind::Claude | Kind::Codex | Kind::Approval) => {
+                self.apply_numbered(&message.value);
+            }
             Some(Kind::Complete) => {
                 self.complete = Some(complete(message)?);
                 self.completed_at = Some(head.at);

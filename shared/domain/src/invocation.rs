@@ -103,10 +103,13 @@ pub fn invocation(spec: &CommandSpec, context: &InvocationContext) -> Invocation
     if let Some(home) = &context.home {
         env.entry("HOME".to_owned()).or_insert_with(|| home.clone());
     }
+    let asks = spec.approvals.is_some();
     let of_agent = |agent: Agent, prompt: &str, env: &mut BTreeMap<String, String>| {
         agent::environment(agent, env);
-        let argv = agent::argv(agent, &spec.args, context);
-        (argv, prompt.as_bytes().to_vec())
+        let argv = agent::argv(agent, asks, &spec.args, context);
+        let asker = agent::asker(agent).filter(|_| asks);
+        let stdin = asker.map_or_else(|| prompt.as_bytes().to_vec(), |asker| asker.prompt(prompt));
+        (argv, stdin)
     };
     let (argv, stdin) = match &spec.work {
         Work::Shell { command } => (shell_argv(command, &spec.args), stdin_bytes(spec)),
@@ -125,7 +128,8 @@ pub fn invocation(spec: &CommandSpec, context: &InvocationContext) -> Invocation
         env,
         cwd: spec.cwd.clone(),
         stdin,
-        stdin_open: spec.stdin_open,
+        // Where an agent asks it is answered.
+        stdin_open: spec.stdin_open || asks,
         merge: spec.merge && agent.is_none(),
         terminal,
         timeout: Duration::from_secs(spec.timeout_seconds),

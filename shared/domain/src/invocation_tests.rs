@@ -271,3 +271,30 @@ fn agents_do_not_resume_each_others_sessions() {
     );
     assert_eq!(of(&codex(false, None)), None);
 }
+
+#[test]
+fn an_agent_that_asks_is_given_its_prompt_in_a_line_and_kept_open() {
+    let mut spec = claude(false, None);
+    spec.approvals = Some(rdev_contract::event::ApprovalPolicy {
+        timeout_seconds: None,
+        on_timeout: rdev_contract::event::OnTimeout::Deny,
+    });
+    let invocation = invocation(&spec, &context(None));
+    assert_eq!(
+        invocation.argv[1..11],
+        [
+            "-p",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+            "--input-format",
+            "stream-json",
+            "--permission-prompt-tool",
+            "stdio",
+            "a b",
+            "-x"
+        ]
+    );
+    assert!(invocation.stdin_open);
+    assert!(invocation.stdin.ends_with(b"\n") && invocation.stdin.starts_with(b"{"));
+}

@@ -3,12 +3,13 @@
 //!
 //! The files are the stations of a command: [`request`] (is it acceptable), [`session`] (may it
 //! run), [`queue`] (is it its turn), [`exec`] (what is to be done with it now), [`control`] (what else
-//! may be ordered of it), [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered
+//! may be ordered of it), [`approval`] (what its agent asks), [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered
 //! events out), [`agent`] and [`fragment`] (what an agent said), [`conversation`] (what is kept of it),
 //! [`output`] (numbered events in, the exact bytes out); [`archive`] says when it is kept beyond the
 //! log, [`audit`] whether a log is what they make; [`keys`] who may ask at all.
 
 pub mod agent;
+pub mod approval;
 pub mod archive;
 pub mod audit;
 pub mod control;

@@ -162,7 +162,10 @@ pub const fn offset(to: Offsets, stream: OutputStream) -> u64 {
 pub fn is_before(head: &Head, stream: OutputStream, first: u64) -> bool {
     match (head.known_kind(), head.to) {
         (Some(Kind::Output), Some(to)) => offset(to, stream) <= first,
-        (Some(Kind::Command | Kind::Admitted | Kind::Started | Kind::Resumed), _) => true,
+        (
+            Some(Kind::Command | Kind::Admitted | Kind::Started | Kind::Resumed | Kind::Approval),
+            _,
+        ) => true,
         (Some(Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete) | None, _) => false,
     }
 }
@@ -181,7 +184,7 @@ pub fn ends_before(message: &Message<'_>, stream: OutputStream, first: u64) -> b
         Some(Kind::Resumed) => message
             .fact::<Resumed>()
             .is_ok_and(|resumed| offset(resumed.from.offsets, stream) <= first),
-        Some(Kind::Output | Kind::Claude | Kind::Codex) => {
+        Some(Kind::Output | Kind::Claude | Kind::Codex | Kind::Approval) => {
             let last = message.events.last();
             let part = last.and_then(|event| event.fragment.as_ref());
             let is_open = part.is_some_and(|part| !part.last);

@@ -123,7 +123,12 @@ impl Fact {
             }
             Kind::Admitted => Some(Self::Admitted(exec)),
             Kind::Complete => Some(Self::Completed(exec)),
-            Kind::Started | Kind::Resumed | Kind::Output | Kind::Claude | Kind::Codex => None,
+            Kind::Started
+            | Kind::Resumed
+            | Kind::Output
+            | Kind::Claude
+            | Kind::Codex
+            | Kind::Approval => None,
         }
     }
 }

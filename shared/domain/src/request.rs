@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use rdev_contract::agent::Agent;
-use rdev_contract::event::{CommandSpec, SecretRef, TerminalSize, Work};
+use rdev_contract::event::{ApprovalPolicy, CommandSpec, OnTimeout, SecretRef, TerminalSize, Work};
 use rdev_contract::http::{ExecRequest, SecretRequest, TerminalRequest};
 use rdev_contract::id::{InvalidId, StreamId};
 use uuid::Uuid;
@@ -96,9 +96,10 @@ pub fn parse_exec_request(
     limits: &RequestLimits,
 ) -> Result<CommandSpec, RequestError> {
     let work = work(&request)?;
+    let approvals = approvals(&work, &request, limits)?;
     let args = request.args.unwrap_or_default();
     let env = request.env.unwrap_or_default();
-    check_arguments(&work, &args)?;
+    check_arguments(&work, approvals.is_some(), &args)?;
     check_environment(&env)?;
     let secret_env = secret_environment(request.secret_env.unwrap_or_default(), &env)?;
     check_total_size(&work, &args, &env)?;
@@ -144,6 +145,7 @@ pub fn parse_exec_request(
         // An agent's stdout is JSON lines; anything mixed into it could not be told apart.
         merge: (request.merge.unwrap_or(false) || tty.is_some()) && agent.is_none(),
         tty,
+        approvals,
     })
 }
 
@@ -242,7 +244,7 @@ fn check_argument(code: &'static str, name: &str, text: &str) -> Result<(), Requ
     Ok(())
 }
 
-fn check_arguments(work: &Work, args: &[String]) -> Result<(), RequestError> {
+fn check_arguments(work: &Work, asks: bool, args: &[String]) -> Result<(), RequestError> {
     const CODE: &str = "invalid_args";
     if args.len() > ARGUMENTS_MAX_COUNT {
         return Err(RequestError::new(
@@ -253,7 +255,7 @@ fn check_arguments(work: &Work, args: &[String]) -> Result<(), RequestError> {
     for (index, argument) in args.iter().enumerate() {
         check_argument(CODE, &format!("args[{index}]"), argument)?;
         if let Some(task) = work.agent()
-            && let Some(reason) = agent::refuses(task.agent, argument)
+            && let Some(reason) = agent::refuses(task.agent, asks, argument)
         {
             return Err(RequestError::new(CODE, format!("args[{index}]: {reason}")));
         }
@@ -372,6 +374,45 @@ fn cwd(cwd: Option<String>) -> Result<Option<String>, RequestError> {
         return refuse("is longer than the 4095 bytes that Linux allows");
     }
     Ok(Some(path))
+}
+
+/// Whether the agent is to ask before it uses tools.
+fn approvals(
+    work: &Work,
+    request: &ExecRequest,
+    limits: &RequestLimits,
+) -> Result<Option<ApprovalPolicy>, RequestError> {
+    let refuse = |detail: &str| Err(RequestError::new("invalid_permissions", detail));
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let max = limits.max_timeout_seconds;
+    let timeout_seconds = seconds(
+        "approval_timeout_seconds",
+        request.approval_timeout_seconds,
+        max,
+    )?;
+    let on_timeout = given(&request.approval_on_timeout);
+    match given(&request.permissions).as_deref() {
+        Some("ask") => {}
+        Some(_) => return refuse("permissions: give ask, or leave it out"),
+        None if timeout_seconds.is_some() || on_timeout.is_some() => {
+            return refuse(
+                "approval_timeout_seconds and approval_on_timeout need permissions: ask",
+            );
+        }
+        None => return Ok(None),
+    }
+    let agent = work.agent().map(|task| task.agent);
+    if agent.and_then(agent::asker).is_none() {
+        return refuse("permissions is for claude: nothing else asks");
+    }
+    Ok(Some(ApprovalPolicy {
+        timeout_seconds,
+        on_timeout: match on_timeout.as_deref() {
+            None | Some("deny") => OnTimeout::Deny,
+            Some("cancel") => OnTimeout::Cancel,
+            Some(_) => return refuse("approval_on_timeout: give deny or cancel"),
+        },
+    }))
 }
 
 fn terminal(

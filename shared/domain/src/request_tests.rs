@@ -416,3 +416,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_claude_asks_before_it_uses_tools() {
+    assert_eq!(
+        parse(claude_with("permissions", json!("")))
+            .unwrap()
+            .approvals,
+        None
+    );
+    let asks = |more: Value| {
+        let mut body = claude_with("permissions", json!("ask"));
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        body
+    };
+    let policy = parse(asks(json!({}))).unwrap().approvals.unwrap();
+    assert_eq!(
+        (policy.timeout_seconds, policy.on_timeout),
+        (None, OnTimeout::Deny)
+    );
+    let policy = parse(asks(
+        json!({"approval_timeout_seconds": 3600, "approval_on_timeout": "cancel"}),
+    ));
+    let policy = policy.unwrap().approvals.unwrap();
+    assert_eq!(
+        (policy.timeout_seconds, policy.on_timeout),
+        (Some(3600), OnTimeout::Cancel)
+    );
+    for body in [
+        claude_with("permissions", json!("all")),
+        claude_with("approval_timeout_seconds", json!(5)),
+        claude_with("approval_on_timeout", json!("deny")),
+        asks(json!({"approval_on_timeout": "allow"})),
+        shell_with("permissions", json!("ask")),
+        json!({"type": "codex", "prompt": "hi", "permissions": "ask"}),
+    ] {
+        assert_eq!(code(body), "invalid_permissions");
+    }
+    for seconds in [0, 3601] {
+        let body = asks(json!({"approval_timeout_seconds": seconds}));
+        assert_eq!(code(body), "invalid_timeout");
+    }
+    let own = json!(["--permission-prompt-tool", "mcp__a__b"]);
+    assert_eq!(code(asks(json!({"args": own.clone()}))), "invalid_args");
+    parse(claude_with("args", own)).unwrap();
+    assert_eq!(code(asks(json!({"stdin_open": true}))), "invalid_stdin");
+}

@@ -13,7 +13,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rdev_contract::agent::Agent;
+use rdev_contract::control::ControlMessage;
+use rdev_contract::envelope::Recorded;
 use rdev_contract::event::{
     CommandSpec, Complete, Event, Kind, OutputStream, TerminalSize, Text, Work,
 };
@@ -21,6 +24,7 @@ use rdev_contract::id::ConversationId;
 use rdev_contract::position::{EventNo, Offsets};
 
 use crate::agent::Tally;
+use crate::approval::{Answering, Approvals, InputPiece, Say};
 use crate::lines::{Cutter, Piece};
 
 mod agent_lines;
@@ -108,6 +112,17 @@ pub struct Run {
     received: Offsets,
     outbox: Outbox,
     format: Format,
+    asking: Option<Asking>,
+}
+
+/// What the agent asks, and what it is given for that.
+#[derive(Debug)]
+struct Asking {
+    approvals: Approvals,
+    /// To be given to it.
+    input: Vec<InputPiece>,
+    /// Nothing more will be: it has said how it went.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -135,6 +150,7 @@ impl Run {
             received: from,
             outbox: Outbox::new(format.kind(), from, next),
             format,
+            asking: None,
         }
     }
 
@@ -145,6 +161,70 @@ impl Run {
             *own = tally;
         }
         self
+    }
+
+    /// The agent asks before it uses tools. After a take-over this comes behind
+    /// [`Run::with_tally`]; what the executor before has not come to write is written first.
+    #[must_use]
+    pub fn with_approvals(mut self, mut approvals: Approvals) -> Self {
+        for say in approvals.unsaid() {
+            say_of_question(&mut self.outbox, &say);
+        }
+        let mut asking = Asking {
+            approvals,
+            input: Vec::new(),
+            is_over: false,
+        };
+        if let Stdout::Agent(_, tally) = &self.stdout {
+            asking.end_input_after(tally, EventNo(0));
+        }
+        self.asking = Some(asking);
+        self
+    }
+
+    /// What is asked from here on is asked at this time.
+    pub const fn tell_time(&mut self, now: Timestamp) {
+        if let Some(asking) = &mut self.asking {
+            asking.approvals.tell_time(now);
+        }
+    }
+
+    /// Takes an order to answer the agent. What is to be given to it then is in [`Run::take_input`].
+    /// Whether the agent waits for it.
+    pub fn answer(&mut self, order: &Recorded<ControlMessage>) -> bool {
+        let Some(asking) = &mut self.asking else {
+            return false;
+        };
+        let Some(answering) = asking.approvals.answer(order) else {
+            return false;
+        };
+        let Answering { say, offset, bytes } = answering;
+        let number = say.map_or(EventNo(0), |say| say_of_question(&mut self.outbox, &say));
+        asking.input.push(InputPiece {
+            number,
+            offset,
+            bytes,
+            end: false,
+        });
+        true
+    }
+
+    /// What is to be given to the agent since the last time, in order.
+    pub fn take_input(&mut self) -> Vec<InputPiece> {
+        let asking = self.asking.as_mut();
+        asking.map_or_else(Vec::new, |asking| std::mem::take(&mut asking.input))
+    }
+
+    /// When [`Run::take_overdue`] is due: nobody has answered in time.
+    #[must_use]
+    pub fn answer_due(&self) -> Option<Timestamp> {
+        self.asking.as_ref()?.approvals.due()
+    }
+
+    /// The questions that nobody has answered in time, each told once.
+    pub fn take_overdue(&mut self, now: Timestamp) -> Vec<String> {
+        let asking = self.asking.as_mut();
+        asking.map_or_else(Vec::new, |asking| asking.approvals.take_overdue(now))
     }
 
     /// Takes bytes of one stream, which begin at `offset` in it. What has come before is skipped,
@@ -189,13 +269,15 @@ impl Run {
     }
 
     fn feed_stdout(&mut self, fresh: &[u8], now: Duration) {
-        let outbox = &mut self.outbox;
+        let (outbox, asking) = (&mut self.outbox, &mut self.asking);
         match &mut self.stdout {
             Stdout::Lines(cutter) => cutter.feed(fresh, now, &mut |piece| {
                 say_stdout(outbox, piece);
             }),
             Stdout::Agent(lines, tally) => {
-                lines.feed(fresh, now, &mut |said| say_agent(outbox, tally, &said));
+                lines.feed(fresh, now, &mut |said| {
+                    say_agent(outbox, asking, tally, &said)
+                });
             }
         }
     }
@@ -257,10 +339,11 @@ impl Run {
     /// Both streams have ended: everything held back is shown.
     pub fn finish(&mut self) {
         let (outbox, format) = (&mut self.outbox, self.format);
+        let asking = &mut self.asking;
         match &mut self.stdout {
             Stdout::Lines(cutter) => cutter.finish(&mut |piece| say_stdout(outbox, piece)),
             Stdout::Agent(lines, tally) => {
-                lines.finish(&mut |said| say_agent(outbox, tally, &said))
+                lines.finish(&mut |said| say_agent(outbox, asking, tally, &said));
             }
         }
         self.stderr
@@ -337,14 +420,47 @@ fn say_stderr(outbox: &mut Outbox, format: Format, piece: Piece<'_>) {
     outbox.push(&event, piece.bytes);
 }
 
-fn say_agent(outbox: &mut Outbox, tally: &mut Tally, said: &Said<'_>) {
+fn say_agent(outbox: &mut Outbox, asking: &mut Option<Asking>, tally: &mut Tally, said: &Said<'_>) {
     match said {
         Said::Line(line) => {
-            tally.observe(line.text());
+            let question = tally.observe(line.text());
+            let number = outbox.next();
             outbox.push_line(tally.agent(), line);
+            if let Some(asking) = asking {
+                let say = question.and_then(|question| asking.approvals.take(question));
+                if let Some(say) = say {
+                    say_of_question(outbox, &say);
+                }
+                asking.end_input_after(tally, number);
+            }
         }
         Said::Piece(piece) => say_stdout(outbox, *piece),
     }
+}
+
+impl Asking {
+    /// An agent that is asked by its input ends when that does: once it has said how it went.
+    fn end_input_after(&mut self, tally: &Tally, number: EventNo) {
+        if tally.result().is_some() && !std::mem::replace(&mut self.is_over, true) {
+            self.input.push(InputPiece {
+                number,
+                offset: self.approvals.stdin_to(),
+                bytes: Vec::new(),
+                end: true,
+            });
+        }
+    }
+}
+
+/// The number of the event that it is.
+fn say_of_question(outbox: &mut Outbox, say: &Say) -> EventNo {
+    let number = outbox.next();
+    let event = match say {
+        Say::Approval(approval) => Event::Approval(approval),
+        Say::Answered(answered) => Event::ApprovalAnswered(answered),
+    };
+    outbox.push_alone(Kind::Approval, &event);
+    number
 }
 
 #[cfg(test)]

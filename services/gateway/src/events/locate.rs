@@ -245,7 +245,7 @@ fn tail(stored: &Recorded<Stored>) -> Tail {
             let resumed: Resumed = message.fact().ok()?;
             Some(EventNo(resumed.from.next.0.saturating_sub(1)))
         }
-        Kind::Output | Kind::Claude | Kind::Codex | Kind::Complete => {
+        Kind::Output | Kind::Claude | Kind::Codex | Kind::Approval | Kind::Complete => {
             span_of(message).map(|span| span.last)
         }
     });

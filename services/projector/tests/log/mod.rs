@@ -11,8 +11,9 @@ use rdev_bus::Stored;
 use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Body, Chain, Head, PAYLOAD_VERSION, Recorded, encode};
 use rdev_contract::event::{
-    Admitted, AgentLine, Command, CommandSpec, Complete, Event, EventBatch, Fragment, Kind,
-    Outcome, PodIdentity, Requester, Resumed, ResumedFrom, Started, Work,
+    Admitted, AgentLine, Answer, AnsweredBy, ApprovalAnswered, Command, CommandSpec, Complete,
+    Decision, Event, EventBatch, Fragment, Kind, Outcome, PodIdentity, Requester, Resumed,
+    ResumedFrom, Started, Work,
 };
 use rdev_contract::id::{AgentSessionId, ClaimId, ExecId, ProjectId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
@@ -259,6 +260,20 @@ impl Log {
                 &[Event::AgentFragment(Agent::Claude, fragment)],
             );
         }
+    }
+
+    /// What an agent has asked it does not want to know any more.
+    pub(crate) fn question_withdrawn(&mut self, exec: &ExecId) {
+        let withdrawn = ApprovalAnswered {
+            approval_id: "a".into(),
+            answer: Answer::of(Decision::Withdrawn),
+            by: AnsweredBy::Agent,
+            key: String::new(),
+            answered_at: self.at,
+            order: None,
+            stdin_to: None,
+        };
+        self.events(exec, Kind::Approval, &[Event::ApprovalAnswered(&withdrawn)]);
     }
 
     fn parts(&self, line: &str, part_letters: usize) -> Vec<String> {

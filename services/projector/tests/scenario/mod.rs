@@ -135,6 +135,7 @@ pub(crate) fn eventful() -> (Log, Log) {
     );
     execs.command(&lost, claude("cut off"));
     execs.started(&lost);
+    execs.question_withdrawn(&lost);
     execs.claude_some_parts(&lost, &long, 40, 0..4);
     execs.complete(
         &lost,

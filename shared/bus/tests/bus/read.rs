@@ -44,11 +44,12 @@ async fn the_next_message_behind_a_place_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_of_each_kind_are_of_one_moment() {
     const MESSAGES: u64 = 600;
-    const OTHERS: [Kind; 5] = [
+    const OTHERS: [Kind; 6] = [
         Kind::Admitted,
         Kind::Started,
         Kind::Claude,
         Kind::Codex,
+        Kind::Approval,
         Kind::Resumed,
     ];
     let log = Log::start().await;
@@ -57,7 +58,7 @@ async fn the_last_of_each_kind_are_of_one_moment() {
         let batch = EventBatch::default();
         for number in 1..=MESSAGES {
             // Bulk as fast as it goes, and now and then something else.
-            let other = usize::try_from(number / 4 % 5).expect("small");
+            let other = usize::try_from(number / 4 % 6).expect("small");
             let kind = match number % 4 {
                 0 => OTHERS[other],
                 _ => Kind::Output,

@@ -9,8 +9,8 @@ use rdev_contract::agent::Agent;
 use rdev_contract::control::ControlMessage;
 use rdev_contract::envelope::{Chain, Head};
 use rdev_contract::event::{
-    Admitted, AgentLine, Command, Complete, Fragment, Kind, Resumed, Started, TerminalSize, Text,
-    event_name,
+    Admitted, AgentLine, Approval, ApprovalAnswered, Command, Complete, Fragment, Kind, Resumed,
+    Started, TerminalSize, Text, event_name,
 };
 use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::queue::QueuePlace;
@@ -87,6 +87,7 @@ fn exec_message(kind: Kind) -> (String, Value) {
             "events",
             events(&agent_events(&mut generator, Agent::Codex)),
         ),
+        Kind::Approval => ("events", events(&approval_events(&mut generator))),
         Kind::Complete => {
             let complete = event::<Complete>(&mut generator, event_name::COMPLETE);
             ("events", events(&[complete]))
@@ -124,7 +125,7 @@ fn session_message(kind: SessionKind) -> (String, Value) {
 }
 
 /// The data of server-sent events.
-fn frames() -> [(String, Value); 12] {
+fn frames() -> [(String, Value); 14] {
     [
         frame::<Connected>(frame_name::CONNECTED),
         frame::<Map<String, Value>>(frame_name::CAUGHT_UP),
@@ -137,6 +138,8 @@ fn frames() -> [(String, Value); 12] {
         frame::<AgentLine<'_>>(event_name::CLAUDE_EVENT),
         frame::<AgentLine<'_>>(event_name::CODEX_EVENT),
         frame::<TerminalSize>(event_name::RESIZED),
+        frame::<Approval>(event_name::APPROVAL),
+        frame::<ApprovalAnswered>(event_name::APPROVAL_ANSWERED),
         frame::<Complete>(event_name::COMPLETE),
     ]
 }
@@ -152,6 +155,13 @@ fn output_events(generator: &mut SchemaGenerator) -> [Value; 2] {
     [
         event::<Text<'_>>(generator, event_name::OUTPUT),
         event::<TerminalSize>(generator, event_name::RESIZED),
+    ]
+}
+
+fn approval_events(generator: &mut SchemaGenerator) -> [Value; 2] {
+    [
+        event::<Approval>(generator, event_name::APPROVAL),
+        event::<ApprovalAnswered>(generator, event_name::APPROVAL_ANSWERED),
     ]
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TerminalSize;
+use super::{ApprovalPolicy, TerminalSize};
 use crate::agent::Agent;
 use crate::id::{SecretKey, SecretName};
 
@@ -63,6 +63,9 @@ pub struct CommandSpec {
     /// It runs in a terminal of this size. `merge` and `stdin_open` are set then too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<TerminalSize>,
+    /// Its agent asks before it uses tools, and is answered over the API. For claude alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<ApprovalPolicy>,
 }
 
 impl CommandSpec {
@@ -82,6 +85,7 @@ impl CommandSpec {
             stdin_open: false,
             merge: false,
             tty: None,
+            approvals: None,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What happens to an exec, one file per fact.
 //!
 //! Facts are what the log holds; SSE frames are what a reader is shown ([`crate::sse`]). The
-//! numbered events (`output`, `error`, `claude_event`, `codex_event`, `resized`, `complete`) are shown
-//! as they are stored, byte for byte; `command`, `admitted`, `started` and `resumed` take no number and
+//! numbered events (`output`, `error`, `claude_event`, `codex_event`, `approval`, `approval_answered`,
+//! `resized`, `complete`) are shown as they are stored, byte for byte; `command`, `admitted`, `started` and `resumed` take no number and
 //! are not shown.
 
 mod admitted;
 mod agent_line;
+mod approval;
 mod command;
 mod complete;
 mod numbered;
@@ -23,6 +24,9 @@ use crate::agent::Agent;
 
 pub use admitted::Admitted;
 pub use agent_line::AgentLine;
+pub use approval::{
+    Answer, AnsweredBy, Approval, ApprovalAnswered, ApprovalPolicy, Decision, OnTimeout,
+};
 pub use command::{AgentTask, Command, CommandSpec, Requester, SecretRef, Work};
 pub use complete::{Complete, Outcome};
 pub use numbered::{Event, EventBatch, Fragment, OutputStream, RawEvent, Text, event_name};
@@ -48,13 +52,15 @@ pub enum Kind {
     Claude,
     /// A batch of events of `codex`. By an executor.
     Codex,
+    /// One `approval` or `approval_answered`. By an executor.
+    Approval,
     /// The end. By an executor, exactly once.
     Complete,
 }
 
 impl Kind {
     /// All kinds, in the order in which an exec has them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Command,
         Self::Admitted,
         Self::Started,
@@ -62,6 +68,7 @@ impl Kind {
         Self::Output,
         Self::Claude,
         Self::Codex,
+        Self::Approval,
         Self::Complete,
     ];
 
@@ -76,6 +83,7 @@ impl Kind {
             Self::Output => "output",
             Self::Claude => Agent::Claude.name(),
             Self::Codex => Agent::Codex.name(),
+            Self::Approval => "approval",
             Self::Complete => "complete",
         }
     }
@@ -100,6 +108,7 @@ impl Kind {
             | Self::Started
             | Self::Resumed
             | Self::Output
+            | Self::Approval
             | Self::Complete => None,
         }
     }
@@ -107,7 +116,7 @@ impl Kind {
     /// Whether messages of this kind hold numbered events.
     #[must_use]
     pub const fn is_numbered(self) -> bool {
-        matches!(self, Self::Output | Self::Complete) || self.agent().is_some()
+        matches!(self, Self::Output | Self::Approval | Self::Complete) || self.agent().is_some()
     }
 
     /// Bulk has a shorter life in the log than facts have.
@@ -119,7 +128,7 @@ impl Kind {
     /// Whether the read model has anything of messages of this kind.
     #[must_use]
     pub const fn is_projected(self) -> bool {
-        !matches!(self, Self::Output | Self::Admitted)
+        !matches!(self, Self::Output | Self::Admitted | Self::Approval)
     }
 }
 

@@ -1,5 +1,5 @@
 //! `output`, `error`, `claude_event`, `codex_event`: what a command printed, `resized`, how large its
-//! terminal is, and `complete`, its end.
+//! terminal is, `approval` and `approval_answered`, what its agent wants to do, and `complete`, its end.
 //!
 //! Written by executors in batches; read by everybody. Joined in order, the texts of the events
 //! of one stream give its exact bytes. Readers that only pass events on use [`RawEvent`], which
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AgentLine, Complete, TerminalSize};
+use super::{AgentLine, Approval, ApprovalAnswered, Complete, TerminalSize};
 use crate::agent::Agent;
 
 /// The `type` of each numbered event; SSE uses the same names.
@@ -30,6 +30,10 @@ pub mod event_name {
     pub const CODEX_EVENT: &str = Agent::Codex.event_name();
     /// A size of the command's terminal.
     pub const RESIZED: &str = "resized";
+    /// An agent asks whether it may use a tool.
+    pub const APPROVAL: &str = "approval";
+    /// What it was answered.
+    pub const APPROVAL_ANSWERED: &str = "approval_answered";
     /// The end.
     pub const COMPLETE: &str = "complete";
 }
@@ -128,6 +132,10 @@ pub enum Event<'a> {
     AgentFragment(Agent, Fragment<'a>),
     /// The size that the command's terminal has from here on.
     Resized(TerminalSize),
+    /// The agent asks whether it may use a tool.
+    Approval(&'a Approval),
+    /// What it was answered.
+    ApprovalAnswered(&'a ApprovalAnswered),
     /// The end.
     Complete(&'a Complete),
 }
@@ -182,6 +190,10 @@ impl EventBatch {
                 },
             )?,
             Event::Resized(size) => write(out, event_name::RESIZED, size)?,
+            Event::Approval(approval) => write(out, event_name::APPROVAL, approval)?,
+            Event::ApprovalAnswered(answered) => {
+                write(out, event_name::APPROVAL_ANSWERED, answered)?;
+            }
             Event::Complete(complete) => write(out, event_name::COMPLETE, complete)?,
         }
         self.count += 1;

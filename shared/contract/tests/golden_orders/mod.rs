@@ -7,7 +7,7 @@ use rdev_contract::trail::TrailMessage;
 
 use super::{at, requester, session};
 
-fn assert_order(order: Order, golden: &str) {
+pub(super) fn assert_order(order: Order, golden: &str) {
     let exec = ExecId {
         project: "demo".parse().unwrap(),
         session: session(),

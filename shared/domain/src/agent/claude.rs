@@ -5,17 +5,19 @@
 //! `is_error`. The session's id is on every line, but before `system/init` it may be an echo of one
 //! that does not exist.
 
+mod asking;
 mod tools;
 mod usage;
 
 use std::collections::BTreeMap;
 
+use rdev_contract::event::Answer;
 use rdev_contract::id::AgentSessionId;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::json::{Fields, field, fields, text_field, texts};
-use super::{Adapter, AgentResult, Told, ToolMessage, bounded, steps};
+use super::{Adapter, AgentResult, Asker, Told, ToolMessage, bounded, steps};
 use crate::invocation::{InvocationContext, SIGINT, SIGTERM, StopStep, new_claude_session};
 
 pub(super) struct Claude;
@@ -62,6 +64,10 @@ impl Adapter for Claude {
             .collect()
     }
 
+    fn asker(&self) -> Option<&'static dyn Asker> {
+        Some(&Self)
+    }
+
     fn environment(&self, env: &mut BTreeMap<String, String>) {
         /// What the run's reading relies on; a request does not change these.
         const FIXED: [&str; 4] = [
@@ -103,6 +109,7 @@ impl Adapter for Claude {
             });
         }
         told.extend(session_id(&fields).map(Told::Session));
+        told.extend(asking::read(&kind, &fields).map(Told::Asking));
         if kind == "result" {
             let text = text_field(&fields, "result");
             let result = result(subtype, text.as_deref(), &fields);
@@ -113,6 +120,20 @@ impl Adapter for Claude {
 
     fn tools(&self, line: &str) -> Vec<ToolMessage> {
         tools::tool_messages(line)
+    }
+}
+
+impl Asker for Claude {
+    fn arguments(&self) -> &'static [&'static str] {
+        &asking::ARGUMENTS
+    }
+
+    fn prompt(&self, prompt: &str) -> Vec<u8> {
+        asking::prompt(prompt)
+    }
+
+    fn answer(&self, id: &str, input: &RawValue, answer: &Answer) -> Vec<u8> {
+        asking::answer(id, input, answer)
     }
 }
 

@@ -9,7 +9,7 @@ use rdev_contract::agent::Agent;
 use rdev_contract::event::{AgentLine, RawEvent};
 use rdev_contract::id::AgentSessionId;
 
-use super::{AgentResult, Told, read};
+use super::{AgentResult, Asking, Told, read};
 use crate::fragment::FragmentJoiner;
 
 /// What the lines seen so far say.
@@ -41,8 +41,9 @@ impl Tally {
         self.agent
     }
 
-    /// Takes in one line of standard output.
-    pub fn observe(&mut self, line: &str) {
+    /// Takes in one line of standard output. Gives what it says of a question, which is not kept here.
+    pub fn observe(&mut self, line: &str) -> Option<Asking> {
+        let mut asking = None;
         for told in read(self.agent, line) {
             match told {
                 Told::Began { .. } => self.has_begun = true,
@@ -52,32 +53,35 @@ impl Tally {
                     }
                 }
                 Told::Answer(_) => {}
+                Told::Asking(said) => asking = Some(said),
                 Told::Ended(result) => self.result = Some(result),
             }
         }
+        asking
     }
 
     /// Takes in events as they stand in the log, in order, which is what a take-over has. Fragments
-    /// are joined, other events passed over.
-    pub fn observe_events(&mut self, events: &[RawEvent<'_>]) {
+    /// are joined, other events passed over. Gives what they say of questions.
+    pub fn observe_events(&mut self, events: &[RawEvent<'_>]) -> Vec<Asking> {
+        let mut asking = Vec::new();
         for event in events {
             if event.name != self.agent.event_name() {
                 continue;
             }
             if let Some(fragment) = &event.fragment {
                 if let Ok(Some(data)) = self.joiner.push(fragment) {
-                    self.observe_data(&data);
+                    asking.extend(self.observe_data(&data));
                 }
             } else if let Some(data) = event.data {
-                self.observe_data(data.get());
+                asking.extend(self.observe_data(data.get()));
             }
         }
+        asking
     }
 
-    fn observe_data(&mut self, data: &str) {
-        if let Some(line) = AgentLine::of_data(data) {
-            self.observe(line.text());
-        }
+    fn observe_data(&mut self, data: &str) -> Option<Asking> {
+        let line = AgentLine::of_data(data)?;
+        self.observe(line.text())
     }
 
     /// The session that a later run can resume.

@@ -36,7 +36,9 @@ impl Claims {
             Kind::Command => self.command(message),
             Kind::Started => self.started(message, is_lost),
             Kind::Resumed => self.resumed(message, is_lost),
-            Kind::Output | Kind::Claude | Kind::Codex => self.output(message, is_lost),
+            Kind::Output | Kind::Claude | Kind::Codex | Kind::Approval => {
+                self.output(message, is_lost)
+            }
             Kind::Complete => self.complete(message, is_lost),
         };
         if is_lost && kind != Kind::Command {

@@ -99,7 +99,7 @@ impl Content {
             }
             event_name::CLAUDE_EVENT | event_name::CODEX_EVENT => self.agent(event)?,
             event_name::RESIZED => self.to.resizes += 1,
-            event_name::COMPLETE => {}
+            event_name::APPROVAL | event_name::APPROVAL_ANSWERED | event_name::COMPLETE => {}
             // Of a newer build: what bytes it stands for is not known here.
             _ => {
                 self.is_lost = true;

@@ -84,6 +84,24 @@ impl Outbox {
         self.push_open(event);
     }
 
+    /// Adds an event of no output, in a message of its own of this kind.
+    pub(super) fn push_alone(&mut self, kind: Kind, event: &Event<'_>) {
+        self.close();
+        let first = self.open_first;
+        let mut events = EventBatch::default();
+        write(&mut events, event);
+        let next = first.plus(1);
+        self.closed_bytes += events.encoded_bytes();
+        self.closed.push_back(Batch {
+            kind,
+            first,
+            events,
+            to: self.open_to,
+            next,
+        });
+        self.open_first = next;
+    }
+
     /// Adds a line of an agent: as one event, or as parts in batches of their own.
     pub(super) fn push_line(&mut self, agent: Agent, line: &AgentLine<'_>) {
         self.to.stdout += line.source_bytes();

@@ -179,7 +179,9 @@ const RECORDINGS: [Recording; 28] = [
 
 fn tally_of(text: &str) -> Tally {
     let mut tally = Tally::new(Agent::Claude);
-    text.lines().for_each(|line| tally.observe(line));
+    for line in text.lines() {
+        tally.observe(line);
+    }
     tally
 }
 
@@ -188,7 +190,7 @@ fn answer_of(text: &str) -> Option<String> {
     let told = text.lines().flat_map(|line| read(Agent::Claude, line));
     let mut answers = told.filter_map(|told| match told {
         Told::Answer(text) => Some(text),
-        Told::Began { .. } | Told::Session(_) | Told::Ended(_) => None,
+        Told::Began { .. } | Told::Session(_) | Told::Asking(_) | Told::Ended(_) => None,
     });
     answers.next_back().flatten()
 }
