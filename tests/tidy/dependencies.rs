@@ -81,11 +81,7 @@ fn why_not(package: &Package, rules: &Rules) -> Option<String> {
     };
     let is_allowed = |wanted: &LicenseReq| {
         let wanted = wanted.to_string();
-        rules
-            .licenses
-            .allow
-            .iter()
-            .any(|allowed| *allowed == wanted)
+        rules.licenses.allow.contains(&wanted)
     };
     match Expression::parse_mode(license, ParseMode::LAX) {
         Ok(expression) if expression.evaluate(is_allowed) => None,

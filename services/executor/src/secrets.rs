@@ -15,7 +15,7 @@ use crate::pod::{Backend, PodError, PodIdentity, SecretValue, SecretValues};
 ///
 /// # Errors
 /// [`PodError::Refused`] says which reference leads to nothing that can be used.
-pub async fn resolve(
+pub(crate) async fn resolve(
     backend: &Backend,
     project: &ProjectId,
     pod: &PodIdentity,

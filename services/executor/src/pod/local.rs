@@ -69,12 +69,14 @@ impl LocalBackend {
             }
             Ok::<_, io::Error>(values)
         };
-        read.await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => PodError::Refused(format!(
+        read.await.map_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return unavailable(&directory, &error);
+            }
+            PodError::Refused(format!(
                 "the project {project} has no secret {name}: it would be the directory {}",
                 directory.display()
-            )),
-            _ => unavailable(&directory, &error),
+            ))
         })
     }
 

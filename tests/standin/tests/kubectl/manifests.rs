@@ -121,7 +121,7 @@ fn services_run_without_privileges() {
         assert_eq!(context.run_as_non_root, Some(true), "{name}");
         let seccomp = context.seccomp_profile.expect("a seccomp profile");
         assert_eq!(seccomp.type_, "RuntimeDefault", "{name}");
-        assert_eq!(pod.host_network.unwrap_or_default(), false, "{name}");
+        assert!(!pod.host_network.unwrap_or_default(), "{name}");
         for container in pod.containers {
             let context = container.security_context.expect("a security context");
             assert_eq!(context.allow_privilege_escalation, Some(false), "{name}");
