@@ -16,6 +16,8 @@ mod expired;
 mod fenced;
 #[path = "faults/killed.rs"]
 mod killed;
+#[path = "faults/life.rs"]
+mod life;
 #[path = "faults/outage.rs"]
 mod outage;
 #[path = "programs.rs"]

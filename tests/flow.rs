@@ -41,6 +41,8 @@ mod feeds;
 mod keys;
 #[path = "flow/kube.rs"]
 mod kube;
+#[path = "flow/life.rs"]
+mod life;
 #[path = "flow/nginx.rs"]
 mod nginx;
 #[path = "flow/output.rs"]

@@ -373,6 +373,7 @@ fn command(recorded_at: Timestamp, is_late: bool) -> Vec<u8> {
             60,
         ),
         accept_until: recorded_at + margin,
+        awaits_pod: false,
         by: Requester::default(),
     };
     let head = Head {

@@ -357,6 +357,7 @@ async fn a_command_that_is_stored_behind_the_end_is_rejected() -> Outcome<()> {
     let command = Command {
         spec: CommandSpec::new(work, 60),
         accept_until: Timestamp::MAX,
+        awaits_pod: false,
         by: Requester::default(),
     };
     let exec = exec_id(client, &session, "behind")?;

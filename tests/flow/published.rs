@@ -13,6 +13,7 @@ use rdev_contract::subject::{
 };
 use rdev_tests::asking::asks;
 use rdev_tests::client::{Answer, Client};
+use rdev_tests::life::{TEMPLATE, create, feed, with_templates};
 use rdev_tests::world::{Services, World};
 use rdev_tests::{Outcome, log};
 use serde_json::{Value, json};
@@ -104,7 +105,9 @@ fn text(error: impl std::fmt::Display) -> String {
 async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let claude = super::claude::stand_in(directory.path())?;
-    let options = options()
+    let (options, _templates) = with_templates(options())?;
+    let options = options
+        .variable("RDEV_IDLE_WARNING", "1s")
         .variable("RDEV_CLAUDE_BIN", claude)
         .variable("RDEV_CODEX_BIN", super::codex::stand_in(directory.path())?)
         .variable("RDEV_HEARTBEAT", "1s");
@@ -131,6 +134,7 @@ async fn all_messages_of_a_real_log_are_as_published() -> Outcome<()> {
     check_orders(&mut served, &world.nats.url(), client, &session).await?;
     check_questions(&mut served, client, &session).await?;
     check_terminal(&mut served, client, &session).await?;
+    check_life(&mut served, client).await?;
     let queued = take_over(&mut world, &services, &session).await?;
     served.check("sse-queued".to_owned(), &queued)?;
     client.delete(&format!("/sessions/{session}")).await?;
@@ -230,6 +234,20 @@ async fn check_terminal(served: &mut Served, client: &Client, session: &str) -> 
     client.stdin(session, exec, "offset=0", "\n").await?;
     events.until("complete").await?;
     served.check_events(client, session, exec).await
+}
+
+/// A session with a pod of its own, until it has been idle for too long.
+async fn check_life(served: &mut Served, client: &Client) -> Outcome<()> {
+    let body = json!({"template": TEMPLATE, "idle_timeout_seconds": 2});
+    let session = create(client, &body).await?;
+    let mut feed = feed(client, &session).await?;
+    loop {
+        let news = feed.until("session").await?.json();
+        served.check("sse-session".to_owned(), &news)?;
+        if news["pod_state"] == "deleted" {
+            return Ok(());
+        }
+    }
 }
 
 /// An exec whose executor is killed, and that another one ends. Gives the place of one that waits for

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod client;
 pub mod cluster;
 pub mod count;
+pub mod life;
 pub mod log;
 pub mod proxy;
 pub mod reader;

@@ -167,6 +167,7 @@ fn command() -> Command {
     Command {
         spec,
         accept_until: Timestamp::MAX,
+        awaits_pod: false,
         by: Requester::default(),
     }
 }

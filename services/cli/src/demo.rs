@@ -78,9 +78,8 @@ impl Demo<'_> {
             }
         }
         let request = CreateSession {
-            pod: POD.to_owned(),
-            namespace: None,
-            container: None,
+            pod: Some(POD.to_owned()),
+            ..CreateSession::default()
         };
         let answer = client
             .post(&sessions)

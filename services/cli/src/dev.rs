@@ -2,6 +2,7 @@
 //! PostgreSQL below its data directory, the three services as processes of their own, and makes
 //! a session to try things with. What dies is started again; when it ends, everything ends.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,15 @@ const EXECUTOR: &str = "executor";
 const EXECUTOR_FLAGS: &[&str] = &["--cancel-on-shutdown"];
 /// Whoever sets it is obeyed; else [`LogLimit`] chooses.
 const LOG_MAX_BYTES_VARIABLE: &str = "RDEV_LOG_MAX_BYTES";
+/// Whoever sets it is obeyed; else there is a file to begin with.
+const TEMPLATES_VARIABLE: &str = "RDEV_TEMPLATES";
+const TEMPLATES_FILE: &str = "templates.yaml";
+const FIRST_TEMPLATE: &str = "\
+# What the pods of sessions may be made from. Here a pod is a directory; see docs/sessions.md.
+scratch:
+  description: an empty directory that goes with its session
+  idle_timeout_seconds: 3600
+";
 
 /// Settings of `rdev dev`. Everything else has the services' variables and defaults.
 #[derive(Debug, Clone, clap::Args)]
@@ -136,10 +146,12 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
         Postgres::start(PostgresOptions::new(data_dir.join("postgres"))),
     )?;
     let key = dev_key::key(&nats.url(), &data_dir).await;
+    let templates = templates(&data_dir).map_err(|error| data_dir_error(&data_dir, &error))?;
     let settings = Settings {
         key: key.map_err(DevError::Key)?,
         needs_key: options.require_keys || !listen.ip().is_loopback(),
         data_dir,
+        templates,
         listen,
         log_limit,
         nats: nats.url(),
@@ -160,6 +172,7 @@ struct Settings {
     key: ApiKey,
     needs_key: bool,
     data_dir: PathBuf,
+    templates: OsString,
     listen: SocketAddr,
     log_limit: Option<LogLimit>,
     nats: String,
@@ -189,6 +202,7 @@ impl Settings {
             .variable("RDEV_ARCHIVE_URL", &self.archive)
             .variable("RDEV_LISTEN", self.listen.to_string())
             .variable("RDEV_REQUIRE_KEYS", self.needs_key.to_string())
+            .variable(TEMPLATES_VARIABLE, &self.templates)
             .variable("RDEV_BACKEND", "local")
             .variable("RDEV_LOCAL_ROOT", self.data_dir.join("pods"))
             .variable("RDEV_LOCAL_SECRETS", self.data_dir.join("secrets"))
@@ -324,6 +338,18 @@ fn prepare(options: &Options) -> Result<PathBuf, DevError> {
     std::fs::create_dir_all(data_dir.join("logs")).map_err(failed)?;
     std::fs::write(&marker, "The data of rdev dev.\n").map_err(failed)?;
     Ok(data_dir)
+}
+
+/// The file of templates: the one that is set, or one of ours, which is the user's to change.
+fn templates(data_dir: &Path) -> std::io::Result<OsString> {
+    if let Some(path) = std::env::var_os(TEMPLATES_VARIABLE) {
+        return Ok(path);
+    }
+    let path = data_dir.join(TEMPLATES_FILE);
+    if !path.exists() {
+        std::fs::write(&path, FIRST_TEMPLATE)?;
+    }
+    Ok(path.into_os_string())
 }
 
 /// The services are told a port, so a free one is drawn for them.

@@ -110,10 +110,11 @@ pub async fn start(
     let Ok(session) = session::fold(&facts) else {
         return end_unclaimed(context, state, &rejected("the session does not exist")).await;
     };
-    if session.ended.is_some() {
-        return end_unclaimed(context, state, &rejected("the session has ended")).await;
+    if let Some(why) = session.end_in_words() {
+        return end_unclaimed(context, state, &rejected(&why)).await;
     }
-    let (pod, channel) = match reach(context, &pod_ref(context, &session)).await {
+    let pod = pod_ref(context, &session)?;
+    let (pod, channel) = match reach(context, &session, &pod).await {
         Ok(reached) => reached,
         Err(error) => match final_reason(&error) {
             Some(reason) => return end_unclaimed(context, state, &rejected(&reason)).await,
@@ -313,23 +314,47 @@ async fn raised(state: &ExecState, channel: &Channel, key: &str) -> Result<ExecS
     Ok(state)
 }
 
-async fn reach(context: &Context, pod: &PodRef) -> Result<(PodIdentity, Channel), PodError> {
+async fn reach(
+    context: &Context,
+    session: &SessionState,
+    pod: &PodRef,
+) -> Result<(PodIdentity, Channel), PodError> {
     let identity = context.channels.backend().inspect(pod).await?;
+    let provided = session.pod.as_ref().and_then(|pod| pod.pod.as_ref());
+    if provided.is_some_and(|provided| provided.uid != identity.uid) {
+        let name = &pod.name;
+        let why = format!("the session's pod {name} was deleted; another one has its name now");
+        return Err(PodError::Replaced(why));
+    }
     let channel = context.channels.get(&identity).await?;
     Ok((identity, channel))
 }
 
-fn pod_ref(context: &Context, session: &SessionState) -> PodRef {
+/// The pod that the session names, or the one that was made or chosen for it.
+fn pod_ref(context: &Context, session: &SessionState) -> Result<PodRef, Stop> {
+    let not_ready = || Stop::Passing("the session's pod is not ready".to_owned());
+    let project = session.project.as_str().to_owned();
+    if session.is_provided() {
+        let pod = session.pod.as_ref().and_then(|pod| pod.pod.as_ref());
+        let pod = pod.ok_or_else(not_ready)?;
+        return Ok(PodRef {
+            project,
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            container: pod.container.clone(),
+        });
+    }
+    let name = session.created.pod.as_ref().ok_or_else(not_ready)?;
     let text = |label: &Option<rdev_contract::id::DnsLabel>| {
         label.as_ref().map(|label| label.as_str().to_owned())
     };
-    PodRef {
-        project: session.project.as_str().to_owned(),
+    Ok(PodRef {
+        project,
         namespace: text(&session.created.namespace)
             .unwrap_or_else(|| context.config.namespace.clone()),
-        name: session.created.pod.as_str().to_owned(),
+        name: name.as_str().to_owned(),
         container: text(&session.created.container).unwrap_or_default(),
-    }
+    })
 }
 
 fn writer(

@@ -6,6 +6,7 @@ use rdev_bus::BusConfig;
 use rdev_runtime::health::HealthArgs;
 use rdev_runtime::telemetry::TelemetryArgs;
 
+use crate::keep::KeepSettings;
 use crate::schedule::QueueSettings;
 
 /// Runs commands in pods and writes what they print to the log.
@@ -61,6 +62,9 @@ pub struct Config {
     /// Who waits for whom.
     #[command(flatten)]
     pub queue: QueueSettings,
+    /// The lives of sessions.
+    #[command(flatten)]
+    pub keep: KeepSettings,
     /// Bytes of unread output that a command's journal may hold in its pod.
     #[arg(long, env = "RDEV_JOURNAL_MAX", value_name = "RDEV_JOURNAL_MAX", default_value_t = 256 * 1024 * 1024)]
     pub journal_max: u64,
@@ -80,6 +84,15 @@ pub struct Config {
         default_value = "/tmp/rdev-shim"
     )]
     pub shim_dir: String,
+    /// The image of an init container that brings the shim into pods that are made from a template;
+    /// uploaded if empty.
+    #[arg(
+        long,
+        env = "RDEV_SHIM_IMAGE",
+        value_name = "RDEV_SHIM_IMAGE",
+        default_value = ""
+    )]
+    pub shim_image: String,
     /// A pod is touched only if this label has the project as its value; empty turns it off.
     #[arg(
         long,

@@ -96,7 +96,10 @@ async fn link(context: &Context, ended: &Ended) -> Result<(), Stop> {
         let command_seq = match found {
             SessionFact::Linked(found) => Some(found.command_seq),
             SessionFact::CodexLinked(found) => Some(found.command_seq),
-            SessionFact::Created(_) | SessionFact::Ended(_) => None,
+            SessionFact::Created(_)
+            | SessionFact::Pod(_)
+            | SessionFact::IdleWarning(_)
+            | SessionFact::Ended(_) => None,
         };
         command_seq.is_some_and(|found| found > ended.command_seq)
     };

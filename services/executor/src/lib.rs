@@ -5,7 +5,7 @@
 //! to be done with it), [`claim`] (the log says whose it is), [`pump`] (frames to events to the
 //! log), [`finish`] (its end), beside [`lease`] (it is still ours), [`orders`] (what else is wanted of it), [`unanswered`] (what nobody answers its agent), [`said`]
 //! (what an agent said before a take-over) and [`pod`] (the way
-//! into pods).
+//! into pods). [`keep`] makes and removes the pods of sessions, by one executor for all.
 //!
 //! Invariant: every state that matters is in the log or in the pod. An executor can be killed at
 //! any moment.
@@ -17,6 +17,7 @@ pub mod drive;
 mod feed;
 pub mod finish;
 pub mod intake;
+pub mod keep;
 pub mod lease;
 pub mod orders;
 pub mod pod;
@@ -38,6 +39,7 @@ use rdev_shim::Program;
 
 use crate::config::{BackendKind, Config};
 use crate::context::Context;
+use crate::keep::Keep;
 use crate::pod::Backend;
 use crate::pod::channel::Channels;
 use crate::pod::local::LocalBackend;
@@ -112,6 +114,11 @@ async fn work(
     shutdown: Shutdown,
 ) -> Result<(), ExecutorError> {
     let backend = Arc::new(backend(&config, shim).await?);
+    for (name, template) in config.keep.templates.iter() {
+        let wrong = |reason| format!("RDEV_TEMPLATES: template {name}: {reason}");
+        let checked = backend.check(template);
+        checked.map_err(|reason| ExecutorError::Backend(wrong(reason)))?;
+    }
     let name = executor_name();
     let Some(bus) = connect(&config, &name, &shutdown).await? else {
         return Ok(());
@@ -130,6 +137,12 @@ async fn work(
         "executor is ready"
     );
     let slots = config.executor_slots;
+    let keep = Arc::new(Keep {
+        bus: bus.clone(),
+        backend: Arc::clone(&backend),
+        settings: config.keep.clone(),
+        name: name.clone(),
+    });
     let channels = Channels::new(backend);
     let context = Arc::new(Context {
         bus: bus.clone(),
@@ -143,6 +156,7 @@ async fn work(
         name: context.name.clone(),
         limits: context.config.queue.limits(),
         slots,
+        keep,
     };
     tokio::join!(
         Box::pin(scheduler.run(&shutdown)),

@@ -1,5 +1,7 @@
 //! Whose turn it is: one executor at a time is the scheduler, which admits commands for all of them.
 //!
+//! The same one keeps sessions ([`crate::keep`]): it knows what runs in them.
+//!
 //! Every executor says how many execs it can run and hears the others (`slots`), and stands by to
 //! schedule. Who holds the term follows the log (`reign`); what may be admitted is decided by
 //! `rdev_domain::queue`.
@@ -11,6 +13,7 @@ mod reign;
 mod settings;
 mod slots;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_bus::term::{RENEW_INTERVAL, Term};
@@ -20,6 +23,7 @@ use rdev_runtime::Shutdown;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::keep::Keep;
 pub use settings::QueueSettings;
 
 /// Between two tries while the log does not answer.
@@ -35,6 +39,8 @@ pub struct Scheduler {
     pub limits: QueueLimits,
     /// How many execs this executor can run.
     pub slots: u32,
+    /// What the scheduler keeps sessions with.
+    pub keep: Arc<Keep>,
 }
 
 impl Scheduler {
@@ -66,7 +72,7 @@ impl Scheduler {
                 () = shutdown.requested() => return,
             };
             let ended = match elected {
-                Ok(term) => self.hold(term, &status, &mut slots, shutdown).await,
+                Ok(term) => Box::pin(self.hold(term, &status, &mut slots, shutdown)).await,
                 Err(error) => Err(error),
             };
             if let Err(ReadError(reason)) = ended {

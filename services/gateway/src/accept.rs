@@ -56,9 +56,10 @@ pub(crate) async fn exec(
         Err(ApiError::LogUnavailable) => return Err(not_stored(ApiError::LogUnavailable)),
         other => other?,
     };
-    state
-        .can_exec()
-        .map_err(|error| ApiError::invalid("session_not_active", error.to_string()))?;
+    if let Some(why) = state.end_in_words() {
+        let detail = format!("{why}: create another one");
+        return Err(ApiError::invalid("session_not_active", detail));
+    }
     let exec = ExecId {
         project,
         session,
@@ -73,11 +74,12 @@ pub(crate) async fn exec(
     let command = Command {
         spec,
         accept_until: at + ACCEPT_WITHIN,
+        awaits_pod: state.awaits_pod(),
         by,
     };
     match bus.submit(&exec, &command, at).await {
         Ok(Submitted::Created(sequence)) => {
-            gateway.line.submitted(&exec, sequence, &command.spec);
+            gateway.line.submitted(&exec, sequence, &command);
             let token = token(&gateway, sequence).await;
             Ok(accepted(&exec, &command.spec, StatusCode::CREATED, token))
         }

@@ -298,6 +298,8 @@ mod tests {
             line: crate::queue::Line::default(),
             project_queue_max: 1,
             replays: crate::events::Replays::new(Log(None), crate::history::Past::default()),
+            provisions: Arc::default(),
+            lives: crate::lives::Lives::default(),
             known_sessions: Arc::default(),
             screens: crate::screen::Screens::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(1)),

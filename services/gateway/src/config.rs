@@ -11,11 +11,13 @@ use rdev_archive::{ArchiveArgs, ArchiveUrl};
 use rdev_bus::BusConfig;
 use rdev_domain::archive;
 use rdev_domain::request::RequestLimits;
+use rdev_domain::template::Templates;
 use rdev_readmodel::PostgresUrl;
 use rdev_runtime::parse_duration;
 use rdev_runtime::telemetry::TelemetryArgs;
 
 use crate::cors::CorsOrigins;
+use crate::provisions::Provisions;
 use crate::trust::TrustArgs;
 
 /// With some 25 KiB for an idle reader and its connection, under half a gigabyte.
@@ -75,7 +77,7 @@ pub struct Config {
         env = "RDEV_MAX_TIMEOUT",
         value_name = "RDEV_MAX_TIMEOUT",
         default_value = "6h",
-        value_parser = max_timeout
+        value_parser = at_least_a_second
     )]
     pub max_timeout: Duration,
     /// How long a stream of events may be silent before it says that it lives.
@@ -114,6 +116,34 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub project_queue_max: u32,
+    /// File of the templates that the pods of sessions may be made from, in YAML or JSON; the same as
+    /// the executors'.
+    #[arg(
+        long,
+        env = "RDEV_TEMPLATES",
+        value_name = "RDEV_TEMPLATES",
+        default_value = "",
+        value_parser = templates
+    )]
+    pub templates: Templates,
+    /// The longest idle_timeout_seconds that a session may ask for.
+    #[arg(
+        long,
+        env = "RDEV_SESSION_IDLE_MAX",
+        value_name = "RDEV_SESSION_IDLE_MAX",
+        default_value = "7days",
+        value_parser = at_least_a_second
+    )]
+    pub session_idle_max: Duration,
+    /// The longest expires_in_seconds that a session may ask for.
+    #[arg(
+        long,
+        env = "RDEV_SESSION_LIFE_MAX",
+        value_name = "RDEV_SESSION_LIFE_MAX",
+        default_value = "90days",
+        value_parser = at_least_a_second
+    )]
+    pub session_life_max: Duration,
     /// Sites whose pages may read answers: * or a list joined by commas.
     #[arg(
         long,
@@ -127,7 +157,15 @@ pub struct Config {
     pub trust: TrustArgs,
 }
 
-fn max_timeout(text: &str) -> Result<Duration, String> {
+fn templates(path: &str) -> Result<Templates, String> {
+    if path.is_empty() {
+        return Ok(Templates::default());
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Templates::parse(&text).map_err(|error| error.to_string())
+}
+
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text)?;
     if duration < Duration::from_secs(1) {
         return Err("give at least 1s".to_owned());
@@ -184,6 +222,16 @@ impl Config {
     #[must_use]
     pub fn shortest_life(&self) -> Duration {
         archive::shortest_life(self.bus.output_ttl, self.bus.facts_ttl)
+    }
+
+    /// What a session may ask for.
+    #[must_use]
+    pub(crate) fn provisions(&self) -> Provisions {
+        Provisions {
+            templates: self.templates.clone(),
+            idle_max_seconds: self.session_idle_max.as_secs(),
+            life_max_seconds: self.session_life_max.as_secs(),
+        }
     }
 
     /// What an exec request may ask for.
@@ -248,6 +296,9 @@ mod tests {
             ("--max-timeout", "0s"),
             ("--max-timeout", "soon"),
             ("--project-queue-max", "0"),
+            ("--session-idle-max", "0s"),
+            ("--session-life-max", "999ms"),
+            ("--templates", "/no/such/file"),
             ("--postgres-url", "http://db"),
             ("--cors-origins", "a.example"),
             ("--archive-url", "ftp://archive"),

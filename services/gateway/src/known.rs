@@ -1,4 +1,5 @@
-//! Sessions that are known to exist, so that readers who come in thousands do not each ask the log.
+//! Sessions that are known to exist, so that readers who come in thousands do not each ask the log. That
+//! they come keeps a session from being idle, which is noted as often as the log is asked.
 //!
 //! Invariant: only that a session exists is remembered, which stays true whatever becomes of it;
 //! that there is none is asked again each time. A log that was made anew is noticed soon, because
@@ -15,7 +16,7 @@ use crate::problem::ApiError;
 use crate::state::Log;
 
 /// How long a session is taken to exist without a look at the log.
-const KNOWN_FOR: Duration = Duration::from_secs(60);
+const KNOWN_FOR: Duration = Duration::from_secs(30);
 /// Some hundred bytes each: a few megabytes.
 const KNOWN_MAX_SESSIONS: usize = 16_384;
 
@@ -37,7 +38,10 @@ impl KnownSessions {
     ) -> Result<(), ApiError> {
         let key = (project.clone(), session);
         if !self.holds(&key) {
-            log.session(project, session).await?;
+            let state = log.session(project, session).await?;
+            if state.created.idle_timeout_seconds.is_some() && state.ended.is_none() {
+                touch(log, project, session).await?;
+            }
             self.remember(key);
         }
         Ok(())
@@ -58,6 +62,14 @@ impl KnownSessions {
         }
         known.insert(key, Instant::now());
     }
+}
+
+/// Somebody reads. What is not noted costs the session a part of its patience, no more.
+async fn touch(log: &Log, project: &ProjectId, session: SessionId) -> Result<(), ApiError> {
+    if let Err(error) = log.connected()?.touch(project, session).await {
+        tracing::warn!(session.id = %session, %error, "a reader was not noted");
+    }
+    Ok(())
 }
 
 fn is_fresh(since: &Instant) -> bool {

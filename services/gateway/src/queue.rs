@@ -12,7 +12,7 @@ use rdev_bus::term::{RENEW_INTERVAL, TermWatch};
 use rdev_bus::waiting::{QueueLog, Waiting};
 use rdev_bus::{Bus, LogStream, ReadError};
 use rdev_contract::envelope::{Chain, Recorded};
-use rdev_contract::event::CommandSpec;
+use rdev_contract::event::Command;
 use rdev_contract::id::{ExecId, ProjectId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::queue::{QueueLimits, QueuePlace};
@@ -84,14 +84,27 @@ impl State {
 
     fn take(&mut self, waiting: Waiting) {
         match waiting {
-            Waiting::Admitted(command_seq) => self.queue.admitted(command_seq),
+            Waiting::Admitted(command_seq) => {
+                self.queue.admitted(command_seq);
+                if let Some(exec) = self.queue.exec_of(command_seq).cloned() {
+                    self.release(&exec);
+                }
+            }
             Waiting::Message(Recorded { sequence, value }) => {
                 if let Some(fact) = Fact::of(&value.subject, &value.payload, value.at) {
+                    if let Fact::Admitted(exec) = &fact {
+                        self.release(exec);
+                    }
                     self.queue.apply(sequence, fact);
                 }
                 self.position = sequence;
             }
         }
+    }
+
+    /// What the scheduler admits shows that the pod of its session is ready.
+    fn release(&mut self, exec: &ExecId) {
+        self.queue.release(&exec.project, exec.session);
     }
 }
 
@@ -121,14 +134,15 @@ impl Line {
 
     /// A command was stored: it is counted before the follower sees it, so that whoever posts one
     /// after the other passes no limit.
-    pub(crate) fn submitted(&self, exec: &ExecId, sequence: StreamSeq, spec: &CommandSpec) {
+    pub(crate) fn submitted(&self, exec: &ExecId, sequence: StreamSeq, command: &Command) {
         let mut state = self.state();
         if sequence > state.position {
             let command = Commanded {
                 exec: exec.clone(),
-                turn: Turn::of(spec),
+                turn: Turn::of(&command.spec),
                 chain: Chain::default(),
                 start_by: None,
+                awaits_pod: command.awaits_pod,
             };
             state.queue.apply(sequence, Fact::Commanded(command));
         }
@@ -234,8 +248,10 @@ mod tests {
         }
     }
 
-    fn spec() -> CommandSpec {
-        serde_json::from_str(r#"{"type":"shell","command":"true","timeout_seconds":9}"#).unwrap()
+    fn command() -> Command {
+        let text = r#"{"type":"shell","command":"true","timeout_seconds":9,
+            "accept_until":"2026-11-22T06:21:00Z","by":{"key":"","address":"","agent":""}}"#;
+        serde_json::from_str(text).unwrap()
     }
 
     fn message(stream: &str, kind: &str, sequence: u64) -> Waiting {
@@ -255,14 +271,14 @@ mod tests {
         let line = Line::default();
         let project = exec("a").project;
         line.state().take(message("a", "command", 5));
-        line.submitted(&exec("b"), StreamSeq(9), &spec());
-        line.submitted(&exec("b"), StreamSeq(9), &spec());
+        line.submitted(&exec("b"), StreamSeq(9), &command());
+        line.submitted(&exec("b"), StreamSeq(9), &command());
         assert_eq!(line.waiting(&project), 2);
         line.state().take(message("b", "command", 9));
         assert_eq!(line.waiting(&project), 2);
         line.state().take(message("b", "complete", 12));
         // Its answer was long in coming: it has ended.
-        line.submitted(&exec("b"), StreamSeq(9), &spec());
+        line.submitted(&exec("b"), StreamSeq(9), &command());
         assert_eq!(line.waiting(&project), 1);
     }
 

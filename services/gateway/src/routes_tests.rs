@@ -50,6 +50,8 @@ fn app_of(trust: Trust) -> Router {
         line: crate::queue::Line::default(),
         project_queue_max: 1,
         replays: crate::events::Replays::new(Log(None), crate::history::Past::default()),
+        provisions: std::sync::Arc::default(),
+        lives: crate::lives::Lives::default(),
         known_sessions: std::sync::Arc::default(),
         screens: crate::screen::Screens::default(),
         streams: std::sync::Arc::new(tokio::sync::Semaphore::new(1)),

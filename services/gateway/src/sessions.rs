@@ -1,6 +1,8 @@
 //! Sessions: created and ended by facts in the log, shown as folded from them, listed from the
 //! read model.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -10,9 +12,9 @@ use rdev_contract::as_of::WrittenTo;
 use rdev_contract::envelope::PAYLOAD_VERSION;
 use rdev_contract::event::Requester;
 use rdev_contract::http::{CreateSession, Page, SessionView};
-use rdev_contract::id::{DnsLabel, InvalidId, ProjectId, SessionId};
+use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
-use rdev_contract::session::{Created, SessionFact, SessionMessage};
+use rdev_contract::session::{EndReason, SessionFact, SessionMessage};
 use rdev_domain::session::{SessionState, fold};
 use rdev_readmodel::ReadModel;
 use serde::Deserialize;
@@ -22,6 +24,7 @@ use crate::as_of::{Projection, UpToDate};
 use crate::control;
 use crate::filter::Wanted;
 use crate::problem::ApiError;
+use crate::provisions::Provisions;
 use crate::request::{By, InProject, InSession, Options, Paging, StrictJson};
 use crate::routes::session_url;
 use crate::state::{Gateway, Log, now};
@@ -30,18 +33,19 @@ use crate::state::{Gateway, Log, now};
 pub(crate) async fn create(
     State(log): State<Log>,
     State(projection): State<Projection>,
+    State(provisions): State<Arc<Provisions>>,
     InProject(project): InProject,
     By(by): By,
     StrictJson(request): StrictJson<CreateSession>,
 ) -> Result<impl IntoResponse, ApiError> {
     let bus = log.connected()?;
-    let session = SessionId::new(Uuid::now_v7());
+    let (session, at) = (SessionId::new(Uuid::now_v7()), now());
     let message = SessionMessage {
         v: PAYLOAD_VERSION,
         project: project.clone(),
         session,
-        at: now(),
-        fact: SessionFact::Created(created(request, by)?),
+        at,
+        fact: SessionFact::Created(provisions.created(request, session, at, by)?),
     };
     let state = fold(std::slice::from_ref(&message)).map_err(ApiError::internal)?;
     let sequence = bus
@@ -57,23 +61,6 @@ pub(crate) async fn create(
     let location = [(header::LOCATION, session_url(&project, session))];
     let token = projection.token(&log, WrittenTo::Sessions, sequence).await;
     Ok((StatusCode::CREATED, location, token, Json(state.view())))
-}
-
-fn created(request: CreateSession, by: Requester) -> Result<Created, ApiError> {
-    let invalid = |field: &'static str| {
-        move |error: InvalidId| ApiError::invalid("invalid_field", format!("{field}: {error}"))
-    };
-    let label = |field, text: Option<String>| -> Result<Option<DnsLabel>, ApiError> {
-        text.map(|text| text.parse())
-            .transpose()
-            .map_err(invalid(field))
-    };
-    Ok(Created {
-        pod: request.pod.parse().map_err(invalid("pod"))?,
-        namespace: label("namespace", request.namespace)?,
-        container: label("container", request.container)?,
-        by,
-    })
 }
 
 /// `GET /projects/{project}/sessions`.
@@ -135,7 +122,7 @@ async fn ended(
     cancel: bool,
 ) -> Result<(SessionState, StreamSeq), ApiError> {
     let (mut state, last) = log.session_at(&project, session).await?;
-    let Some(fact) = state.end(by, cancel) else {
+    let Some(fact) = state.end(by, cancel, EndReason::Deleted) else {
         return Ok((state, last));
     };
     let message = SessionMessage {

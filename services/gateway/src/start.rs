@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::events::{Replays, Tails};
 use crate::history::Past;
 use crate::keys;
+use crate::lives::Lives;
 use crate::queue::Line;
 use crate::routes::router;
 use crate::screen::Screens;
@@ -86,17 +87,20 @@ impl Prepared {
         tracing::info!(address = %self.address, "serving");
         let shutdown = self.gateway.shutdown.clone();
         let (line, log) = (self.gateway.line.clone(), self.gateway.log.clone());
-        let trust = self.gateway.trust.clone();
-        let following = async {
+        let (trust, lives) = (self.gateway.trust.clone(), self.gateway.lives.clone());
+        let following = Box::pin(async {
             match log.0 {
-                Some(bus) => tokio::join!(line.follow(&bus), Box::pin(trust.follow(&bus))),
+                Some(bus) => {
+                    let trusting = Box::pin(trust.follow(&bus));
+                    tokio::join!(line.follow(&bus), trusting, lives.follow(&bus))
+                }
                 None => std::future::pending().await,
             }
-        };
+        });
         let router = router(self.gateway);
         tokio::select! {
             () = serve(self.listener, router, self.stall_timeout, shutdown) => {}
-            ((), ()) = following => {}
+            ((), (), ()) = following => {}
         }
     }
 }
@@ -126,6 +130,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
     };
     let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
+    let provisions = config.provisions();
     let gateway = Gateway {
         log: Log(Some(bus)),
         past: past.clone(),
@@ -139,6 +144,8 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         line: Line::default(),
         project_queue_max: config.project_queue_max as usize,
         replays: Replays::new(Log(Some(replays)), past),
+        provisions: Arc::new(provisions),
+        lives: Lives::default(),
         known_sessions: Arc::default(),
         screens: Screens::default(),
         streams: Arc::new(Semaphore::new(config.max_streams)),

@@ -22,7 +22,9 @@ use crate::cors::CorsOrigins;
 use crate::events::{Replays, Tails};
 use crate::history::{History, Past};
 use crate::known::KnownSessions;
+use crate::lives::Lives;
 use crate::problem::ApiError;
+use crate::provisions::Provisions;
 use crate::queue::Line;
 use crate::screen::Screens;
 use crate::trust::Trust;
@@ -54,6 +56,10 @@ pub(crate) struct Gateway {
     pub(crate) project_queue_max: usize,
     /// The right to read pages of the log.
     pub(crate) replays: Replays,
+    /// What a session may ask for.
+    pub(crate) provisions: Arc<Provisions>,
+    /// What becomes of sessions, as it happens.
+    pub(crate) lives: Lives,
     /// Sessions that need not be looked up.
     pub(crate) known_sessions: Arc<KnownSessions>,
     /// What terminals show.
@@ -117,6 +123,12 @@ impl Log {
 impl FromRef<Gateway> for Log {
     fn from_ref(gateway: &Gateway) -> Self {
         gateway.log.clone()
+    }
+}
+
+impl FromRef<Gateway> for Arc<Provisions> {
+    fn from_ref(gateway: &Gateway) -> Self {
+        Self::clone(&gateway.provisions)
     }
 }
 

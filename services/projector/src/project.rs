@@ -15,7 +15,8 @@ use rdev_contract::subject::{self, Subject};
 use rdev_domain::conversation::{Role, message_id, title};
 use rdev_readmodel::{
     AssistantMessage, Change, Commanded, Completed, ConversationHeld, LogIdentity, MessageId,
-    Poisoned, SessionCreated, SessionEnded, SessionLinked, ToolsHeld, UserMessage,
+    Poisoned, SessionCreated, SessionEnded, SessionLinked, SessionPodTold, SessionWarned,
+    ToolsHeld, UserMessage,
 };
 
 use crate::agent::Source;
@@ -127,11 +128,20 @@ fn project_session(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
         SessionFact::Created(created) => Change::SessionCreated(SessionCreated {
             project,
             session,
-            pod: created.pod,
-            namespace: created.namespace,
-            container: created.container,
-            by: created.by,
+            created,
             at,
+        }),
+        SessionFact::Pod(pod) => Change::SessionPodTold(SessionPodTold {
+            project,
+            session,
+            state: pod.state,
+            message: pod.message,
+            pod: pod.pod.map(|pod| pod.name),
+        }),
+        SessionFact::IdleWarning(warning) => Change::SessionWarned(SessionWarned {
+            project,
+            session,
+            ends_at: warning.ends_at,
         }),
         SessionFact::Linked(linked) => Change::SessionLinked(SessionLinked {
             project,
@@ -153,6 +163,7 @@ fn project_session(entry: &Entry<'_>) -> Result<Vec<Step>, Unreadable> {
             project,
             session,
             by: ended.by,
+            reason: ended.reason,
             at,
         }),
     };

@@ -272,7 +272,7 @@ fn session_facts() {
     else {
         panic!("{found:?}");
     };
-    assert_eq!(created.pod.as_str(), "pod-1");
+    assert_eq!(created.created.pod, Some("pod-1".parse().unwrap()));
     assert_eq!(
         (linked.agent_session, linked.command_seq),
         (log::claude_session(1), StreamSeq(5))

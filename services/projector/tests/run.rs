@@ -77,6 +77,7 @@ impl World {
         let command = Command {
             spec,
             accept_until: at,
+            awaits_pod: false,
             by: log::requester(),
         };
         let Submitted::Created(sequence) = self.bus.submit(exec, &command, at).await.unwrap()

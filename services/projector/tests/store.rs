@@ -41,7 +41,7 @@ async fn messages_become_rows() {
     assert_eq!(
         (
             one.status.as_str(),
-            one.pod.as_str(),
+            one.pod.as_deref().unwrap_or_default(),
             one.namespace.as_deref()
         ),
         ("active", "pod-1", Some("team"))
@@ -57,6 +57,17 @@ async fn messages_become_rows() {
         two.ended_at,
         Some("2026-11-22T06:21:07.623456Z".parse().unwrap())
     );
+
+    let four = by_id[&session(4).to_string()];
+    assert_eq!(
+        (four.pod.as_deref(), four.pod_state.as_deref()),
+        (Some("web-1"), Some("ready"))
+    );
+    assert_eq!(four.selector["app"], "web");
+    let times = (four.idle_ends_at, four.expires_at);
+    let time = |text: &str| Some(text.parse().unwrap());
+    let expected = (time("2026-12-01T00:00:00Z"), time("2027-01-01T00:00:00Z"));
+    assert_eq!((times, four.idle_timeout_seconds), (expected, Some(60)));
 
     let first = model.exec(&exec(1, "a")).await.unwrap().unwrap();
     assert_eq!(

@@ -13,6 +13,7 @@
 //! Invariant: a publish is two awaits, the second being the ack; what was not acknowledged is
 //! looked up at the leader before anything else is decided.
 
+mod activity;
 pub mod admit;
 pub mod append;
 mod capacity;

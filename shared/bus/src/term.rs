@@ -90,11 +90,13 @@ impl Bus {
     }
 
     pub(crate) async fn scheduler_bucket(&self) -> Result<kv::Store, ReadError> {
-        if !self.is_connected() {
-            return Err(ReadError("not connected".to_owned()));
-        }
+        self.bucket(subject::SCHEDULER_BUCKET).await
+    }
+
+    pub(crate) async fn bucket(&self, name: &str) -> Result<kv::Store, ReadError> {
+        self.reachable()?;
         self.jetstream
-            .get_key_value(subject::SCHEDULER_BUCKET)
+            .get_key_value(name)
             .await
             .map_err(ReadError::of)
     }

@@ -1,5 +1,7 @@
 //! Bodies of the HTTP API, as clients send and get them. Paths live in the gateway.
 
+mod session;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -8,6 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::event::{Answer, AnsweredBy, Approval};
 use crate::queue::QueuePlace;
+
+pub use session::{CreateSession, SessionView};
 
 /// `POST …/exec`: loose, as it comes; the gateway makes a [`crate::event::CommandSpec`] of it.
 /// Unknown fields are ignored here, as the original API did.
@@ -194,50 +198,6 @@ pub struct TicketMade {
     pub start_by: Timestamp,
     /// A reader that was there already can come back before this.
     pub resume_until: Timestamp,
-}
-
-/// `POST /projects/{id}/sessions`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CreateSession {
-    /// The pod to attach to.
-    pub pod: String,
-    /// Its namespace; the executor's default if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The container; the pod's default one if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-}
-
-/// A session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionView {
-    /// Its id.
-    pub id: String,
-    /// The tenant.
-    pub project_id: String,
-    /// `active` or `ended`.
-    pub status: String,
-    /// The pod.
-    pub pod: String,
-    /// Its namespace, if one was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The container, if one was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// The conversation held in it.
-    pub conversation_id: String,
-    /// The claude session it continues with, once there is one.
-    pub claude_session_id: Option<String>,
-    /// The codex session that codex continues it with, once there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub codex_session_id: Option<String>,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it was ended.
-    pub ended_at: Option<Timestamp>,
 }
 
 /// An exec in the read model.

@@ -38,7 +38,9 @@ pub const SCHEMAS: &[PublishedSchema] = published![
     "session-codex_linked",
     "session-created",
     "session-ended",
+    "session-idle_warning",
     "session-linked",
+    "session-pod",
     "sse-approval",
     "sse-approval_answered",
     "sse-caught_up",
@@ -53,6 +55,7 @@ pub const SCHEMAS: &[PublishedSchema] = published![
     "sse-queued",
     "sse-reconnect",
     "sse-resized",
+    "sse-session",
     "trail-order",
 ];
 

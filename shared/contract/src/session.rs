@@ -1,7 +1,9 @@
 //! What happens to a session. Stored in its own stream for ever; a session's state is folded
 //! from the last message of each kind. Written by the gateway (`created`, `ended`) and by
-//! executors (`linked`); read by both and by the projector.
+//! executors (`linked`, and by the one that keeps sessions `pod`, `idle_warning`, `ended`); read by
+//! both and by the projector.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +11,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Requester, UnknownKind};
+use crate::event::{PodIdentity, Requester, UnknownKind};
 use crate::id::{
     AgentSessionId, ConversationId, DnsLabel, PodName, ProjectId, SessionId, StreamId,
 };
@@ -25,13 +27,24 @@ pub enum SessionKind {
     Linked,
     /// A codex session is what codex continues the session's conversation with.
     CodexLinked,
+    /// What has become of the pod that is made or chosen for the session.
+    Pod,
+    /// The session will end, because nothing happens in it.
+    IdleWarning,
     /// No new execs from here on.
     Ended,
 }
 
 impl SessionKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Created, Self::Linked, Self::CodexLinked, Self::Ended];
+    pub const ALL: [Self; 6] = [
+        Self::Created,
+        Self::Linked,
+        Self::CodexLinked,
+        Self::Pod,
+        Self::IdleWarning,
+        Self::Ended,
+    ];
 
     /// The token in the subject and the `kind` in the payload.
     #[must_use]
@@ -40,6 +53,8 @@ impl SessionKind {
             Self::Created => "created",
             Self::Linked => "linked",
             Self::CodexLinked => "codex_linked",
+            Self::Pod => "pod",
+            Self::IdleWarning => "idle_warning",
             Self::Ended => "ended",
         }
     }
@@ -87,6 +102,10 @@ pub enum SessionFact {
     Linked(Linked),
     /// See [`SessionKind::CodexLinked`].
     CodexLinked(CodexLinked),
+    /// See [`SessionKind::Pod`].
+    Pod(SessionPod),
+    /// See [`SessionKind::IdleWarning`].
+    IdleWarning(IdleWarning),
     /// See [`SessionKind::Ended`].
     Ended(Ended),
 }
@@ -99,6 +118,8 @@ impl SessionFact {
             Self::Created(_) => SessionKind::Created,
             Self::Linked(_) => SessionKind::Linked,
             Self::CodexLinked(_) => SessionKind::CodexLinked,
+            Self::Pod(_) => SessionKind::Pod,
+            Self::IdleWarning(_) => SessionKind::IdleWarning,
             Self::Ended(_) => SessionKind::Ended,
         }
     }
@@ -107,16 +128,100 @@ impl SessionFact {
 /// The session and the pod that its commands run in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
-    /// The pod.
-    pub pod: PodName,
+    /// The pod; absent if one is chosen by its labels, and then told by `pod`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodName>,
     /// Its namespace; the executor's `RDEV_NAMESPACE` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<DnsLabel>,
     /// The container; the pod's default one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<DnsLabel>,
+    /// The pod is made from this template, for this session alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<DnsLabel>,
+    /// The pod is one that has these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub selector: BTreeMap<String, String>,
+    /// The session ends when nothing has happened in it for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_seconds: Option<u64>,
+    /// The session ends then, whatever runs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// Who asked for it.
     pub by: Requester,
+}
+
+impl Created {
+    /// Of a pod that is there, and nothing else said.
+    #[must_use]
+    pub const fn of_pod(pod: PodName, by: Requester) -> Self {
+        Self {
+            pod: Some(pod),
+            namespace: None,
+            container: None,
+            template: None,
+            selector: BTreeMap::new(),
+            idle_timeout_seconds: None,
+            expires_at: None,
+            by,
+        }
+    }
+}
+
+/// What has become of the pod that is made or chosen for a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionPod {
+    /// How far it is.
+    pub state: PodState,
+    /// What is waited for, or why there is none; for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it was begun, while it is `pending`: that may not go on for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Which one it is, once it is `ready`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodIdentity>,
+}
+
+/// How far the pod of a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PodState {
+    /// It is being made or looked for.
+    Pending,
+    /// Commands run in it.
+    Ready,
+    /// There is none and there will be none: the session ends.
+    Failed,
+    /// It was removed after the session's end.
+    Deleted,
+}
+
+impl PodState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Ready, Self::Failed, Self::Deleted];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// The session will end, because nothing happens in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IdleWarning {
+    /// When, unless something happens; absent once something has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
 }
 
 /// The claude session that an exec yielded.
@@ -153,4 +258,34 @@ pub struct Ended {
     /// Running execs were asked to stop as well.
     #[serde(default)]
     pub cancel: bool,
+    /// Why; absent in what earlier versions wrote, which knew `deleted` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<EndReason>,
+}
+
+/// Why a session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Somebody asked for it.
+    Deleted,
+    /// Nothing happened in it for as long as it may be idle.
+    Idle,
+    /// It has lived as long as it may.
+    Expired,
+    /// There is no pod for it.
+    Failed,
+}
+
+impl EndReason {
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Idle => "idle",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+        }
+    }
 }

@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::id::PodName;
+use crate::session::{EndReason, PodState};
+
 /// Event names of frames that the gateway makes.
 pub mod frame_name {
     /// The first frame of every connection.
@@ -17,6 +20,8 @@ pub mod frame_name {
     pub const GAP: &str = "gap";
     /// The exec waits for its turn; its data is [`crate::queue::QueuePlace`].
     pub const QUEUED: &str = "queued";
+    /// What has become of the session, in the feed of a whole one.
+    pub const SESSION: &str = "session";
     /// The server ends this connection; come again.
     pub const RECONNECT: &str = "reconnect";
 }
@@ -59,4 +64,26 @@ pub struct Gap {
 pub struct Reconnect {
     /// Why, in one word: `draining`, `overloaded`, `not_started`, `log_unavailable`, `lifetime`.
     pub reason: String,
+}
+
+/// Data of `session`: as things stand, whenever that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionNews {
+    /// `active` or `ended`.
+    pub status: String,
+    /// What has become of its pod, if it is made or chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_state: Option<PodState>,
+    /// What is waited for, or why there is no pod.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pod_message: String,
+    /// The pod, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodName>,
+    /// When the session ends unless something happens in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ends_at: Option<Timestamp>,
+    /// Why it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<EndReason>,
 }

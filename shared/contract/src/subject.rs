@@ -221,6 +221,12 @@ impl Filter {
         Self(format!("rdev.session.{project}.{session}.>"))
     }
 
+    /// All session facts of one kind.
+    #[must_use]
+    pub fn session_facts(kind: SessionKind) -> Self {
+        Self(format!("rdev.session.*.*.{kind}"))
+    }
+
     /// All session facts there are.
     #[must_use]
     pub fn sessions() -> Self {

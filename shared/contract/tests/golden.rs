@@ -153,6 +153,7 @@ fn command(work: Work) -> Command {
     Command {
         spec: CommandSpec::new(work, 1800),
         accept_until: "2026-11-22T06:31:00Z".parse().unwrap(),
+        awaits_pod: false,
         by: requester(),
     }
 }

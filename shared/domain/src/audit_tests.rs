@@ -61,6 +61,7 @@ impl Log {
         let command = Command {
             spec,
             accept_until: at(100),
+            awaits_pod: false,
             by: Requester::default(),
         };
         log.fact(Kind::Command, &command);

@@ -87,6 +87,7 @@ impl Log {
                 60,
             ),
             accept_until: time(100),
+            awaits_pod: false,
             by: Requester::default(),
         };
         log.push(10, "command", 0, &Contents::Data(raw(&command)));

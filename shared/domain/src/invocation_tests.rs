@@ -52,12 +52,7 @@ fn linked_session(claude_session: Option<&str>) -> SessionState {
     SessionState {
         project: "demo".parse().unwrap(),
         session,
-        created: Created {
-            pod: "pod-1".parse().unwrap(),
-            namespace: None,
-            container: None,
-            by: Requester::default(),
-        },
+        created: Created::of_pod("pod-1".parse().unwrap(), Requester::default()),
         created_at: Timestamp::UNIX_EPOCH,
         linked: claude_session.map(|id| Linked {
             claude_session_id: id.parse().unwrap(),
@@ -66,6 +61,8 @@ fn linked_session(claude_session: Option<&str>) -> SessionState {
             command_seq: StreamSeq(1),
         }),
         codex_linked: None,
+        pod: None,
+        idle_ends_at: None,
         ended: None,
         ended_at: None,
     }

@@ -5,7 +5,8 @@
 //! run), [`queue`] (is it its turn), [`exec`] (what is to be done with it now), [`control`] (what else
 //! may be ordered of it), [`approval`] (what its agent asks), [`invocation`] (what is executed), [`run`] with [`lines`] (bytes in, numbered
 //! events out), [`agent`] and [`fragment`] (what an agent said), [`conversation`] (what is kept of it),
-//! [`output`] (numbered events in, the exact bytes out); [`archive`] says when it is kept beyond the
+//! [`output`] (numbered events in, the exact bytes out). [`life`] says what is due in a session's life,
+//! [`template`] what a pod may be made from; [`archive`] says when it is kept beyond the
 //! log, [`audit`] whether a log is what they make; [`keys`] who may ask at all.
 
 pub mod agent;
@@ -18,6 +19,7 @@ pub mod exec;
 pub mod fragment;
 pub mod invocation;
 pub mod keys;
+pub mod life;
 pub mod lines;
 pub mod output;
 pub mod queue;
@@ -25,3 +27,4 @@ pub mod request;
 pub mod run;
 pub mod screen;
 pub mod session;
+pub mod template;

@@ -19,6 +19,7 @@
 //! commands are admitted in the order of the log, but for those that resume and wait.
 
 mod line;
+mod session;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,7 +27,7 @@ use jiff::Timestamp;
 use rdev_contract::agent::Agent;
 use rdev_contract::envelope::{Chain, Message};
 use rdev_contract::event::{Command, CommandSpec, Kind};
-use rdev_contract::id::{ExecId, ProjectId, SessionId};
+use rdev_contract::id::{ExecId, ProjectId};
 use rdev_contract::position::StreamSeq;
 use rdev_contract::queue::{QueueLimits, QueuePlace, WaitReason};
 use rdev_contract::subject;
@@ -88,6 +89,8 @@ pub struct Commanded {
     pub chain: Chain,
     /// When it has waited for too long.
     pub start_by: Option<Timestamp>,
+    /// Nothing of its session may be admitted until its pod is ready ([`Queue::hold`]).
+    pub awaits_pod: bool,
 }
 
 /// What a message of the log means for the queue.
@@ -118,6 +121,7 @@ impl Fact {
                     exec,
                     turn: spec.map_or(Turn::Any, Turn::of),
                     start_by: spec.and_then(|spec| exec::start_by(spec, recorded_at)),
+                    awaits_pod: command.as_ref().is_some_and(|command| command.awaits_pod),
                     chain: message.map(|message| message.chain).unwrap_or_default(),
                 }))
             }
@@ -246,16 +250,6 @@ impl Queue {
         for project in self.projects.values_mut() {
             project.relimit(self.limits.session_running_max);
         }
-    }
-
-    /// Nothing of this session is admitted until it is released: its pod is not ready.
-    pub fn hold(&mut self, project: &ProjectId, session: SessionId) {
-        self.set_held(project, session, true);
-    }
-
-    /// The session's commands may be admitted.
-    pub fn release(&mut self, project: &ProjectId, session: SessionId) {
-        self.set_held(project, session, false);
     }
 
     /// The next command to be admitted, if any may be. It counts as running from here on, and is
@@ -418,6 +412,7 @@ impl Queue {
             turn,
             chain,
             start_by,
+            awaits_pod,
         } = command;
         if self.sequences.contains_key(&exec) {
             return;
@@ -429,6 +424,7 @@ impl Queue {
             project.waits(sequence);
             line.waits(sequence, turn);
             line.begins(sequence, turn);
+            line.is_held |= awaits_pod;
         });
         let known = Exec {
             id: exec,
@@ -469,12 +465,6 @@ impl Queue {
             now = if is_alone { project.finish } else { began };
         });
         self.present = now;
-    }
-
-    fn set_held(&mut self, project: &ProjectId, session: SessionId, is_held: bool) {
-        let limit = self.limits.session_running_max;
-        let project = self.projects.entry(project.clone()).or_default();
-        project.change(session, limit, |_, line| line.is_held = is_held);
     }
 
     fn forget_idle_projects(&mut self) {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use rdev_contract::id::SessionId;
+
 use super::*;
 
 #[path = "queue/model.rs"]
@@ -41,6 +43,7 @@ fn command(queue: &mut Queue, sequence: u64, exec: ExecId, turn: Turn) {
         turn,
         chain: Chain::default(),
         start_by: None,
+        awaits_pod: false,
     };
     queue.apply(StreamSeq(sequence), Fact::Commanded(command));
 }
@@ -173,6 +176,7 @@ fn who_waits_for_too_long_is_told_once() {
             turn: Turn::Any,
             chain: Chain::default(),
             start_by: Some(at(start_by)),
+            awaits_pod: false,
         };
         queue.apply(StreamSeq(sequence), Fact::Commanded(command));
     }
@@ -202,6 +206,36 @@ fn a_session_that_is_held_waits() {
     assert_eq!(place.reason, Some(WaitReason::SessionNotReady));
     queue.release(&project(0), session(0, 0));
     assert_eq!(admit_all(&mut queue), [1]);
+}
+
+/// A command that awaits the pod of its session holds all of that session, also once it is known that
+/// some of it runs.
+#[test]
+fn a_command_that_awaits_its_pod_holds_its_session() {
+    let mut queue = queue_of(64, limits(10, 10));
+    command(&mut queue, 1, exec(0, 0, 1), Turn::Any);
+    assert_eq!(admit_all(&mut queue), [1]);
+    let awaiting = Commanded {
+        exec: exec(0, 0, 2),
+        turn: Turn::Any,
+        chain: Chain::default(),
+        start_by: None,
+        awaits_pod: true,
+    };
+    queue.apply(StreamSeq(2), Fact::Commanded(awaiting));
+    command(&mut queue, 3, exec(0, 0, 3), Turn::Any);
+    assert_eq!(admit_all(&mut queue), [0; 0]);
+    let mut open = queue.of_session(&project(0), session(0, 0));
+    open.sort_by_key(|exec| exec.stream.clone());
+    assert_eq!(open, [exec(0, 0, 1), exec(0, 0, 2), exec(0, 0, 3)]);
+    assert_eq!(queue.exec_of(StreamSeq(2)), Some(&exec(0, 0, 2)));
+    queue.release(&project(0), session(0, 0));
+    assert_eq!(admit_all(&mut queue), [2, 3]);
+    for sequence in 1..=3 {
+        assert!(queue.is_busy(&project(0), session(0, 0)));
+        complete(&mut queue, exec(0, 0, sequence));
+    }
+    assert!(!queue.is_busy(&project(0), session(0, 0)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The state of a session, folded from the last fact of each kind. Used by the gateway (may a
 //! command run, what does the session look like), by executors (what to resume, whether to
-//! link) and by the projector.
+//! link, which pod is meant, what is due: [`crate::life`]) and by the projector.
 //!
 //! Invariant: of two links the one of the later command is the newer, whatever order they were
 //! written in; an end is final.
@@ -9,9 +9,13 @@ use jiff::Timestamp;
 use rdev_contract::agent::Agent;
 use rdev_contract::event::Requester;
 use rdev_contract::http::SessionView;
-use rdev_contract::id::{AgentSessionId, ProjectId, SessionId, StreamId};
+use rdev_contract::id::{AgentSessionId, PodName, ProjectId, SessionId, StreamId};
 use rdev_contract::position::StreamSeq;
-use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionFact, SessionMessage};
+use rdev_contract::session::{
+    CodexLinked, Created, EndReason, Ended, Linked, PodState, SessionFact, SessionMessage,
+    SessionPod,
+};
+use rdev_contract::sse::SessionNews;
 
 /// A session as its facts describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,10 @@ pub struct SessionState {
     pub linked: Option<Linked>,
     /// The codex session that codex continues with.
     pub codex_linked: Option<CodexLinked>,
+    /// What has become of the pod that is made or chosen for it.
+    pub pod: Option<SessionPod>,
+    /// When it ends unless something happens in it: it was warned.
+    pub idle_ends_at: Option<Timestamp>,
     /// Its end.
     pub ended: Option<Ended>,
     /// When it was ended.
@@ -45,11 +53,6 @@ pub enum SessionFoldError {
     Mixed,
 }
 
-/// The session takes no commands any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the session has ended: create another one")]
-pub struct SessionEnded;
-
 /// The session's state from its facts, in any order.
 ///
 /// # Errors
@@ -59,7 +62,11 @@ pub fn fold(facts: &[SessionMessage]) -> Result<SessionState, SessionFoldError> 
         .iter()
         .find_map(|message| match &message.fact {
             SessionFact::Created(created) => Some((message, created, message.at)),
-            SessionFact::Linked(_) | SessionFact::CodexLinked(_) | SessionFact::Ended(_) => None,
+            SessionFact::Linked(_)
+            | SessionFact::CodexLinked(_)
+            | SessionFact::Pod(_)
+            | SessionFact::IdleWarning(_)
+            | SessionFact::Ended(_) => None,
         })
         .ok_or(SessionFoldError::NotCreated)?;
     let mut state = SessionState {
@@ -69,6 +76,8 @@ pub fn fold(facts: &[SessionMessage]) -> Result<SessionState, SessionFoldError> 
         created_at,
         linked: None,
         codex_linked: None,
+        pod: None,
+        idle_ends_at: None,
         ended: None,
         ended_at: None,
     };
@@ -97,6 +106,8 @@ impl SessionState {
                     self.codex_linked = Some(link.clone());
                 }
             }
+            SessionFact::Pod(pod) => self.pod = Some(pod.clone()),
+            SessionFact::IdleWarning(warning) => self.idle_ends_at = warning.ends_at,
             SessionFact::Ended(ended) => {
                 if self.ended.is_none() {
                     self.ended = Some(ended.clone());
@@ -106,24 +117,88 @@ impl SessionState {
         }
     }
 
-    /// Whether a new command may be accepted.
-    ///
-    /// # Errors
-    /// [`SessionEnded`] when not.
-    pub const fn can_exec(&self) -> Result<(), SessionEnded> {
+    /// The fact that ends it, or nothing if it has ended already.
+    #[must_use]
+    pub fn end(&self, by: Requester, cancel: bool, reason: EndReason) -> Option<SessionFact> {
         match self.ended {
-            None => Ok(()),
-            Some(_) => Err(SessionEnded),
+            None => Some(SessionFact::Ended(Ended {
+                by,
+                cancel,
+                reason: Some(reason),
+            })),
+            Some(_) => None,
         }
     }
 
-    /// The fact that ends it, or nothing if it has ended already.
+    /// Whether its pod is made or chosen for it, and not one that it names.
     #[must_use]
-    pub fn end(&self, by: Requester, cancel: bool) -> Option<SessionFact> {
-        match self.ended {
-            None => Some(SessionFact::Ended(Ended { by, cancel })),
-            Some(_) => None,
+    pub fn is_provided(&self) -> bool {
+        self.created.template.is_some() || !self.created.selector.is_empty()
+    }
+
+    /// How far the pod is that is made or chosen for it.
+    #[must_use]
+    pub fn pod_state(&self) -> Option<PodState> {
+        let told = self.pod.as_ref().map(|pod| pod.state);
+        self.is_provided()
+            .then(|| told.unwrap_or(PodState::Pending))
+    }
+
+    /// Whether commands have to wait for its pod. Whoever waits for one of an ended session waits no
+    /// more: there is none to come.
+    #[must_use]
+    pub fn awaits_pod(&self) -> bool {
+        self.pod_state() == Some(PodState::Pending) && self.ended.is_none()
+    }
+
+    /// Why it takes no command any more, in words; none while it does.
+    #[must_use]
+    pub fn end_in_words(&self) -> Option<String> {
+        let ended = self.ended.as_ref()?;
+        let why = match ended.reason {
+            None | Some(EndReason::Deleted) => return Some("the session has ended".to_owned()),
+            Some(EndReason::Idle) => "it was idle".to_owned(),
+            Some(EndReason::Expired) => "it had lived as long as it may".to_owned(),
+            Some(EndReason::Failed) => {
+                let pod = self.pod.as_ref();
+                pod.map(|pod| pod.message.clone()).unwrap_or_default()
+            }
+        };
+        Some(format!("the session has ended: {why}"))
+    }
+
+    /// The pod, once it is known.
+    #[must_use]
+    pub fn pod_name(&self) -> Option<PodName> {
+        let chosen = self.pod.as_ref().and_then(|pod| pod.pod.as_ref());
+        let chosen = chosen.and_then(|pod| pod.name.parse().ok());
+        self.created.pod.clone().or(chosen)
+    }
+
+    /// What readers of its feed are told.
+    #[must_use]
+    pub fn news(&self) -> SessionNews {
+        let ended = self.ended.as_ref();
+        SessionNews {
+            status: self.status().to_owned(),
+            pod_state: self.pod_state(),
+            pod_message: self.pod_message().unwrap_or_default().to_owned(),
+            pod: self.pod_name(),
+            idle_ends_at: self.idle_ends_at.filter(|_| ended.is_none()),
+            reason: ended.map(|ended| ended.reason.unwrap_or(EndReason::Deleted)),
         }
+    }
+
+    const fn status(&self) -> &'static str {
+        match self.ended {
+            None => "active",
+            Some(_) => "ended",
+        }
+    }
+
+    fn pod_message(&self) -> Option<&str> {
+        let message = self.pod.as_ref().map(|pod| pod.message.as_str());
+        message.filter(|message| !message.is_empty())
     }
 
     /// The fact that links the claude session which an exec yielded, or nothing if there is a
@@ -166,22 +241,29 @@ impl SessionState {
     /// As the API shows it.
     #[must_use]
     pub fn view(&self) -> SessionView {
-        let status = match self.ended {
-            None => "active",
-            Some(_) => "ended",
-        };
+        let created = &self.created;
+        let ended_reason = self.ended.as_ref().and_then(|ended| ended.reason);
+        let idle_ends_at = self.idle_ends_at.filter(|_| self.ended.is_none());
         SessionView {
             id: self.session.to_string(),
             project_id: self.project.to_string(),
-            status: status.to_owned(),
-            pod: self.created.pod.to_string(),
-            namespace: self.created.namespace.as_ref().map(ToString::to_string),
-            container: self.created.container.as_ref().map(ToString::to_string),
+            status: self.status().to_owned(),
+            pod: self.pod_name().map(|name| name.to_string()),
+            namespace: created.namespace.as_ref().map(ToString::to_string),
+            container: created.container.as_ref().map(ToString::to_string),
+            template: created.template.as_ref().map(ToString::to_string),
+            selector: created.selector.clone(),
+            pod_state: self.pod_state().map(|state| state.name().to_owned()),
+            pod_message: self.pod_message().map(str::to_owned),
             conversation_id: self.session.conversation().to_string(),
             claude_session_id: self.linked_to(Agent::Claude).map(|id| id.to_string()),
             codex_session_id: self.linked_to(Agent::Codex).map(|id| id.to_string()),
             created_at: self.created_at,
+            idle_timeout_seconds: created.idle_timeout_seconds,
+            idle_ends_at,
+            expires_at: created.expires_at,
             ended_at: self.ended_at,
+            ended_reason: ended_reason.map(|reason| reason.name().to_owned()),
         }
     }
 }

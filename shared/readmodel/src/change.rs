@@ -7,10 +7,9 @@
 use jiff::Timestamp;
 use rdev_contract::agent::Agent;
 use rdev_contract::event::{Complete, PodIdentity, Requester};
-use rdev_contract::id::{
-    AgentSessionId, ConversationId, DnsLabel, ExecId, PodName, ProjectId, SessionId, StreamId,
-};
+use rdev_contract::id::{AgentSessionId, ConversationId, ExecId, ProjectId, SessionId, StreamId};
 use rdev_contract::position::StreamSeq;
+use rdev_contract::session::{Created, EndReason, PodState};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -25,6 +24,10 @@ pub enum Change {
     SessionLinked(SessionLinked),
     /// A session takes no new execs.
     SessionEnded(SessionEnded),
+    /// Something became of a session's pod.
+    SessionPodTold(SessionPodTold),
+    /// A session was warned that it is idle, or is not any more.
+    SessionWarned(SessionWarned),
     /// An exec was asked for.
     Commanded(Box<Commanded>),
     /// An exec was claimed.
@@ -64,16 +67,36 @@ pub struct SessionCreated {
     pub project: ProjectId,
     /// The session.
     pub session: SessionId,
-    /// Its pod.
-    pub pod: PodName,
-    /// The pod's namespace, if one was given.
-    pub namespace: Option<DnsLabel>,
-    /// The container, if one was given.
-    pub container: Option<DnsLabel>,
-    /// Who asked for it.
-    pub by: Requester,
+    /// What was asked for.
+    pub created: Created,
     /// When.
     pub at: Timestamp,
+}
+
+/// See [`Change::SessionPodTold`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionPodTold {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The session.
+    pub session: SessionId,
+    /// How far it is.
+    pub state: PodState,
+    /// What is waited for, or why there is none.
+    pub message: String,
+    /// Its name, once it is known.
+    pub pod: Option<String>,
+}
+
+/// See [`Change::SessionWarned`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionWarned {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The session.
+    pub session: SessionId,
+    /// When it ends, if it does.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// See [`Change::SessionLinked`].
@@ -102,6 +125,8 @@ pub struct SessionEnded {
     pub session: SessionId,
     /// Who asked for it.
     pub by: Requester,
+    /// Why, if that was said.
+    pub reason: Option<EndReason>,
     /// When.
     pub at: Timestamp,
 }

@@ -28,7 +28,8 @@ pub use address::{InvalidPostgresUrl, PostgresUrl};
 pub use change::{
     AgentAnswered, AgentBegun, AgentResult, AssistantMessage, Change, Commanded, Completed,
     ConversationHeld, FragmentAdded, MessageId, Poisoned, Resumed, RunCounted, SessionCreated,
-    SessionEnded, SessionLinked, Started, TokenCounts, ToolAdded, ToolsHeld, UserMessage,
+    SessionEnded, SessionLinked, SessionPodTold, SessionWarned, Started, TokenCounts, ToolAdded,
+    ToolsHeld, UserMessage,
 };
 pub use failure::{ReadError, WriteError};
 pub use filter::{

@@ -8,7 +8,7 @@ use crate::sql;
 
 /// Which rows the same log makes: raised with every change of that, a column that is filled from
 /// now on included. Tables with rows of an older fold are folded anew by the projector.
-pub const FOLD_VERSION: i32 = 1;
+pub const FOLD_VERSION: i32 = 2;
 
 /// A place in a stream of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,16 @@
 //! Rows as the HTTP API shows them.
 
+use std::collections::BTreeMap;
+
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::http::{
     ConversationView, ExecView, MessageView, RunUsage, SessionView, UsageTotals,
 };
 use rdev_contract::id::{ProjectId, SessionId};
+use rdev_contract::session::PodState;
 use serde_json::Value;
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::failure::ReadError;
@@ -31,18 +35,35 @@ pub(crate) fn session(
     } else {
         SessionStatus::Active
     };
+    let pod: String = row.try_get("pod")?;
+    let template: Option<String> = row.try_get("template")?;
+    let selector: Option<Json<BTreeMap<String, String>>> = row.try_get("selector")?;
+    let selector = selector.map(|Json(labels)| labels).unwrap_or_default();
+    let pod_state: Option<String> = row.try_get("pod_state")?;
+    let is_provided = template.is_some() || !selector.is_empty();
+    let pending = PodState::Pending.name();
+    let idle: Option<i64> = row.try_get("idle_timeout_seconds")?;
+    let idle_ends_at: Option<jiff::Timestamp> = row.try_get("idle_ends_at")?;
     let view = SessionView {
         id: session.to_string(),
         project_id: project.to_string(),
         status: status.name().to_owned(),
-        pod: row.try_get("pod")?,
+        pod: Some(pod).filter(|name| !name.is_empty()),
         namespace: row.try_get("namespace")?,
         container: row.try_get("container")?,
+        template,
+        selector,
+        pod_state: pod_state.or(is_provided.then(|| pending.to_owned())),
+        pod_message: row.try_get("pod_message")?,
         conversation_id: session.conversation().to_string(),
         claude_session_id: claude.map(|id| id.as_hyphenated().to_string()),
         codex_session_id: codex.map(|id| id.as_hyphenated().to_string()),
         created_at,
+        idle_timeout_seconds: idle.and_then(|seconds| u64::try_from(seconds).ok()),
+        idle_ends_at: idle_ends_at.filter(|_| ended_at.is_none()),
+        expires_at: row.try_get("expires_at")?,
         ended_at,
+        ended_reason: row.try_get("ended_reason")?,
     };
     Ok((SessionKey { created_at, id }, view))
 }

@@ -41,11 +41,22 @@ pub(crate) const FOLD_IS_CURRENT: &str =
      FROM positions";
 
 pub(crate) const SESSION_CREATED: &str =
-    "INSERT INTO sessions (project, id, pod, namespace, container, created_by, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7)
+    "INSERT INTO sessions (project, id, pod, namespace, container, created_by, created_at, template,
+        selector, idle_timeout_seconds, expires_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      ON CONFLICT (project, id) DO UPDATE SET
         pod = excluded.pod, namespace = excluded.namespace, container = excluded.container,
-        created_by = excluded.created_by, created_at = excluded.created_at";
+        created_by = excluded.created_by, created_at = excluded.created_at,
+        template = excluded.template, selector = excluded.selector,
+        idle_timeout_seconds = excluded.idle_timeout_seconds, expires_at = excluded.expires_at";
+
+pub(crate) const SESSION_POD_TOLD: &str =
+    "UPDATE sessions SET pod_state = $3, pod_message = nullif($4, ''),
+        pod = CASE WHEN pod = '' THEN coalesce($5, '') ELSE pod END
+     WHERE project = $1 AND id = $2";
+
+pub(crate) const SESSION_WARNED: &str =
+    "UPDATE sessions SET idle_ends_at = $3 WHERE project = $1 AND id = $2";
 
 /// Of two links the one of the later command is the newer, whatever order they were written in.
 pub(crate) const SESSION_LINKED: &str =
@@ -58,7 +69,8 @@ pub(crate) const SESSION_CODEX_LINKED: &str =
      WHERE project = $1 AND id = $2 AND (codex_command_seq IS NULL OR codex_command_seq < $4)";
 
 /// An end is final: the first one stands.
-pub(crate) const SESSION_ENDED: &str = "UPDATE sessions SET ended_by = $3, ended_at = $4
+pub(crate) const SESSION_ENDED: &str =
+    "UPDATE sessions SET ended_by = $3, ended_at = $4, ended_reason = $5
      WHERE project = $1 AND id = $2 AND ended_at IS NULL";
 
 pub(crate) const EXEC_COMMANDED: &str =
@@ -287,7 +299,8 @@ pub(crate) fn sessions(status: Option<SessionStatus>) -> String {
     };
     format!(
         "SELECT id, pod, namespace, container, claude_session_id, codex_session_id, created_at,
-            ended_at
+            ended_at, template, selector, idle_timeout_seconds, expires_at, pod_state,
+            pod_message, idle_ends_at, ended_reason
          FROM sessions WHERE project = $1 AND (created_at, id) < ($2, $3) AND created_at >= $4
             {condition}
          ORDER BY created_at DESC, id DESC LIMIT $5"

@@ -2,6 +2,8 @@
 //!
 //! Statements are pipelined: a transaction of hundreds of changes costs a few round trips.
 
+mod session;
+
 use deadpool_postgres::Transaction;
 use futures::future::try_join_all;
 use rdev_contract::agent::Agent;
@@ -13,7 +15,7 @@ use tokio_postgres::types::{Json, ToSql};
 
 use crate::change::{
     AgentAnswered, AgentResult, Change, Commanded, Completed, ConversationHeld, Poisoned,
-    RunCounted, SessionCreated, SessionLinked, Started, TokenCounts, ToolAdded,
+    RunCounted, Started, TokenCounts, ToolAdded,
 };
 use crate::failure::WriteError;
 use crate::pool::Database;
@@ -52,6 +54,8 @@ struct Statements {
     session_created: Statement,
     session_linked: Statement,
     session_codex_linked: Statement,
+    session_pod_told: Statement,
+    session_warned: Statement,
     session_ended: Statement,
     commanded: Statement,
     started: Statement,
@@ -80,6 +84,8 @@ impl Statements {
             session_codex_linked: transaction
                 .prepare_cached(sql::SESSION_CODEX_LINKED)
                 .await?,
+            session_pod_told: transaction.prepare_cached(sql::SESSION_POD_TOLD).await?,
+            session_warned: transaction.prepare_cached(sql::SESSION_WARNED).await?,
             session_ended: transaction.prepare_cached(sql::SESSION_ENDED).await?,
             commanded: transaction.prepare_cached(sql::EXEC_COMMANDED).await?,
             started: transaction.prepare_cached(sql::EXEC_STARTED).await?,
@@ -214,12 +220,9 @@ impl Writer<'_> {
         match change {
             Change::SessionCreated(created) => self.session_created(created).await,
             Change::SessionLinked(linked) => self.session_linked(linked).await,
-            Change::SessionEnded(ended) => {
-                let (project, session) = (ended.project.as_str(), ended.session.uuid());
-                let parameters: &Parameters<'_> =
-                    &[&project, &session, &document(&ended.by), &ended.at];
-                self.execute(&statements.session_ended, parameters).await
-            }
+            Change::SessionPodTold(told) => self.session_pod_told(told).await,
+            Change::SessionWarned(warned) => self.session_warned(warned).await,
+            Change::SessionEnded(ended) => self.session_ended(ended).await,
             Change::Commanded(commanded) => self.commanded(commanded).await,
             Change::Started(started) => self.started(started).await,
             Change::Resumed(resumed) => {
@@ -281,39 +284,6 @@ impl Writer<'_> {
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&project, &session, &stream];
         parameters.extend_from_slice(rest);
         self.execute(statement, &parameters).await
-    }
-
-    async fn session_created(&self, created: &SessionCreated) -> Result<(), tokio_postgres::Error> {
-        let parameters: &Parameters<'_> = &[
-            &created.project.as_str(),
-            &created.session.uuid(),
-            &created.pod.as_str(),
-            &created.namespace.as_ref().map(|name| name.as_str()),
-            &created.container.as_ref().map(|name| name.as_str()),
-            &document(&created.by),
-            &created.at,
-        ];
-        self.execute(&self.statements.session_created, parameters)
-            .await
-    }
-
-    async fn session_linked(&self, linked: &SessionLinked) -> Result<(), tokio_postgres::Error> {
-        let (project, session) = (linked.project.as_str(), linked.session.uuid());
-        let (linked_to, stream) = (linked.agent_session.uuid(), linked.stream.as_str());
-        let sequence = signed(linked.command_seq.0);
-        let statements = &self.statements;
-        match linked.agent {
-            Agent::Claude => {
-                let parameters: &Parameters<'_> =
-                    &[&project, &session, &linked_to, &stream, &sequence];
-                self.execute(&statements.session_linked, parameters).await
-            }
-            Agent::Codex => {
-                let parameters: &Parameters<'_> = &[&project, &session, &linked_to, &sequence];
-                self.execute(&statements.session_codex_linked, parameters)
-                    .await
-            }
-        }
     }
 
     async fn commanded(&self, commanded: &Commanded) -> Result<(), tokio_postgres::Error> {

@@ -196,6 +196,7 @@ async fn sessions_and_conversations_are_found_by_status_and_time() {
         project: project("demo"),
         session: session(4),
         by: Requester::default(),
+        reason: None,
         at: at(9) + SignedDuration::from_secs(1),
     }));
     changes.extend(turn("demo", 0, "a", at(0)));

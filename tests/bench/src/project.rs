@@ -205,6 +205,7 @@ fn command(work: Work, at: Timestamp) -> Command {
     Command {
         spec,
         accept_until: at,
+        awaits_pod: false,
         by: Requester {
             key: "bench".to_owned(),
             address: "127.0.0.1:1".to_owned(),

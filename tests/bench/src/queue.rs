@@ -274,6 +274,7 @@ fn command(at: Timestamp) -> Command {
     Command {
         spec: CommandSpec::new(work, 60),
         accept_until: at + Duration::from_secs(60),
+        awaits_pod: false,
         by: Requester::default(),
     }
 }

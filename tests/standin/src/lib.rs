@@ -12,6 +12,7 @@ mod channel;
 mod exec;
 mod execs;
 mod lives;
+mod made;
 mod pod;
 mod process;
 mod query;
@@ -24,6 +25,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -61,6 +63,10 @@ pub(crate) struct Behaviour {
     pub(crate) token: Option<String>,
     pub(crate) refuse_execs: Option<u16>,
     pub(crate) without_v5: bool,
+    /// Why the kubelet does not start the pods that clients make.
+    pub(crate) waiting: Option<String>,
+    /// Pods that clients make and delete are refused with this status.
+    pub(crate) refuse_writes: Option<u16>,
     /// Namespaces and resources (`pods`, `pods/exec`) that the client may not use.
     pub(crate) forbidden: Vec<(String, String)>,
     /// As the API shows them.
@@ -69,8 +75,12 @@ pub(crate) struct Behaviour {
 
 /// Everything that outlives a restart of the API server.
 pub(crate) struct Cluster {
+    /// Where the directories of containers are.
+    pub(crate) home: PathBuf,
     pub(crate) store: Store,
     pub(crate) execs: Arc<Execs>,
+    /// Pods that were made by clients.
+    pub(crate) made: AtomicU64,
     behaviour: Mutex<Behaviour>,
 }
 
@@ -109,8 +119,10 @@ impl Standin {
             .tempdir()
             .map_err(cannot("make its directory"))?;
         let cluster = Arc::new(Cluster {
+            home: home.path().to_owned(),
             store: Store::default(),
             execs: Arc::default(),
+            made: AtomicU64::new(0),
             behaviour: Mutex::default(),
         });
         let (api, address) = Api::start(Arc::clone(&cluster), address)
@@ -174,6 +186,40 @@ impl Standin {
     /// New execs are refused with this HTTP status (500, 503, 429), or work again.
     pub fn refuse_execs(&self, code: Option<u16>) {
         self.cluster.behaviour().refuse_execs = code;
+    }
+
+    /// Pods that clients make are pending for this reason (`ContainerCreating`, `ImagePullBackOff`), or
+    /// run at once; those that are pending run as soon as it is none.
+    pub fn keep_waiting(&self, reason: Option<&str>) {
+        self.cluster.behaviour().waiting = reason.map(str::to_owned);
+        self.cluster.start_waiting();
+    }
+
+    /// Pods are made and deleted by clients no more, but refused with this HTTP status; or again.
+    pub fn refuse_writes(&self, code: Option<u16>) {
+        self.cluster.behaviour().refuse_writes = code;
+    }
+
+    /// The pods of a namespace, as the API shows them.
+    #[must_use]
+    pub fn pods(&self, namespace: &str) -> Vec<serde_json::Value> {
+        self.cluster.store.list(Some(namespace)).0
+    }
+
+    /// Waits until the pods of a namespace are as wanted.
+    pub async fn until_pods(&self, namespace: &str, wanted: impl Fn(&[serde_json::Value]) -> bool) {
+        let mut news = self.cluster.store.subscribe();
+        while !wanted(&self.pods(namespace)) {
+            if news.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// How many pods clients have made.
+    #[must_use]
+    pub fn pods_made(&self) -> u64 {
+        self.cluster.made.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Speaks v4 only, as clusters before 1.30 do.

@@ -4,14 +4,16 @@
 //! feel it; a container that is shown as ended has no process left.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::pod::{self, Container, ContainerSpec, ContainerState, Pod, PodSpec};
 use crate::process;
-use crate::{Standin, StandinError, cannot, key};
+use crate::{Cluster, Standin, StandinError, cannot, key};
 
 /// The code of a container that was killed: 128 + SIGKILL.
 const KILLED: i32 = 137;
@@ -52,6 +54,8 @@ impl Standin {
             message: None,
             created: Timestamp::now(),
             deleting: None,
+            annotations: Value::Null,
+            spec: None,
             unreachable: false,
             containers,
         });
@@ -63,23 +67,8 @@ impl Standin {
     /// # Errors
     /// When there is no such pod.
     pub async fn delete_pod(&self, namespace: &str, name: &str) -> Result<(), StandinError> {
-        let pod = self.change(namespace, name, |pod| pod.deleting = Some(Timestamp::now()))?;
-        kill(
-            pod.containers
-                .iter()
-                .map(|container| container.id.clone())
-                .collect(),
-        )
-        .await;
-        self.change(namespace, name, |pod| {
-            for container in &mut pod.containers {
-                container.terminate("Error", KILLED);
-            }
-            pod.phase = "Failed".to_owned();
-        })?;
-        self.cluster.store.remove(namespace, name);
-        remove_directory(&self.home.path().join(&pod.uid));
-        Ok(())
+        let deleted = self.cluster.delete(namespace, name).await;
+        deleted.ok_or_else(|| no_pod(namespace, name))
     }
 
     /// Deletes a pod as `kubectl delete --force --grace-period=0` does: the object goes first and at
@@ -277,13 +266,38 @@ impl Standin {
     }
 
     fn new_root(&self, uid: &str, container: &str, restarts: u32) -> Result<PathBuf, StandinError> {
-        let root = self
-            .home
-            .path()
-            .join(uid)
-            .join(format!("{container}-{restarts}"));
-        fs::create_dir_all(&root).map_err(cannot("make a container's directory"))?;
+        let root = self.cluster.new_root(uid, container, restarts);
+        root.map_err(cannot("make a container's directory"))
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new_root(
+        &self,
+        uid: &str,
+        container: &str,
+        restarts: u32,
+    ) -> io::Result<PathBuf> {
+        let root = self.home.join(uid).join(format!("{container}-{restarts}"));
+        fs::create_dir_all(&root)?;
         Ok(root)
+    }
+
+    /// Marked, killed, gone; none when there is no such pod.
+    pub(crate) async fn delete(&self, namespace: &str, name: &str) -> Option<()> {
+        let mark = |pod: &mut Pod| pod.deleting = Some(Timestamp::now());
+        let pod = self.store.change(namespace, name, mark)?;
+        let containers = pod.containers.iter().map(|container| container.id.clone());
+        kill(containers.collect()).await;
+        self.store.change(namespace, name, |pod| {
+            for container in &mut pod.containers {
+                container.terminate("Error", KILLED);
+            }
+            pod.phase = "Failed".to_owned();
+        })?;
+        self.store.remove(namespace, name);
+        remove_directory(&self.home.join(&pod.uid));
+        Some(())
     }
 }
 

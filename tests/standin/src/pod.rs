@@ -1,6 +1,6 @@
 //! Pods and containers as the stand-in keeps them, and the JSON that the API shows of them.
 //!
-//! Tests write them through [`crate::Standin`]; the API only reads. Invariant: a container that
+//! Written by tests through [`crate::Standin`], and by clients of the API ([`crate::made`]). Invariant: a container that
 //! comes back after a restart has a new id, one more restart, and a fresh directory, as a real one.
 
 use std::path::PathBuf;
@@ -88,7 +88,13 @@ pub(crate) struct Terminated {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ContainerState {
-    Running { since: Timestamp },
+    /// The kubelet has not started it, for this reason.
+    Waiting {
+        reason: String,
+    },
+    Running {
+        since: Timestamp,
+    },
     Terminated(Terminated),
 }
 
@@ -137,6 +143,7 @@ impl Container {
 
     fn status(&self) -> Value {
         let state = match &self.state {
+            ContainerState::Waiting { reason } => json!({"waiting": {"reason": reason}}),
             ContainerState::Running { since } => json!({"running": {"startedAt": seconds(*since)}}),
             ContainerState::Terminated(ended) => json!({"terminated": terminated(ended)}),
         };
@@ -144,8 +151,12 @@ impl Container {
             || json!({}),
             |ended| json!({"terminated": terminated(ended)}),
         );
+        let id = match &self.state {
+            ContainerState::Waiting { .. } => Value::Null,
+            ContainerState::Running { .. } | ContainerState::Terminated(_) => json!(self.id),
+        };
         json!({
-            "name": self.name, "containerID": self.id, "restartCount": self.restarts,
+            "name": self.name, "containerID": id, "restartCount": self.restarts,
             "ready": self.is_running(), "started": self.is_running(),
             "image": IMAGE, "imageID": IMAGE, "state": state, "lastState": last,
         })
@@ -163,6 +174,9 @@ pub(crate) struct Pod {
     pub(crate) message: Option<String>,
     pub(crate) created: Timestamp,
     pub(crate) deleting: Option<Timestamp>,
+    /// As a client has written it: the rest of `metadata`, and `spec`.
+    pub(crate) annotations: Value,
+    pub(crate) spec: Option<Value>,
     /// The node does not answer: what runs goes on, but nothing reaches it.
     pub(crate) unreachable: bool,
     pub(crate) containers: Vec<Container>,
@@ -183,6 +197,9 @@ impl Pod {
             "name": self.name, "namespace": self.namespace, "uid": self.uid,
             "resourceVersion": version.to_string(), "creationTimestamp": seconds(self.created), "labels": labels,
         });
+        if !self.annotations.is_null() {
+            metadata["annotations"] = self.annotations.clone();
+        }
         if let Some(at) = self.deleting {
             metadata["deletionTimestamp"] = json!(seconds(at));
             metadata["deletionGracePeriodSeconds"] = json!(0);
@@ -205,7 +222,9 @@ impl Pod {
         }
         json!({
             "kind": "Pod", "apiVersion": "v1", "metadata": metadata, "status": status,
-            "spec": {"nodeName": NODE_NAME, "restartPolicy": "Always", "containers": containers},
+            "spec": self.spec.clone().unwrap_or_else(|| json!({
+                "nodeName": NODE_NAME, "restartPolicy": "Always", "containers": containers,
+            })),
         })
     }
 }

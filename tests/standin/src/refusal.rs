@@ -99,6 +99,28 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn already_exists(name: &str) -> Self {
+        let details = json!({"name": name, "kind": "pods"});
+        let message = format!("pods {name:?} already exists");
+        Self::new(409, "AlreadyExists", &message, Some(details))
+    }
+
+    pub(crate) fn other_uid(name: &str, asked: &str, found: &str) -> Self {
+        let message = format!(
+            "Operation cannot be fulfilled on Pod {name:?}: the UID in the precondition ({asked}) does \
+             not match the UID in record ({found}). The object might have been deleted and then recreated"
+        );
+        let details = json!({"name": name, "kind": "pods"});
+        Self::new(409, "Conflict", &message, Some(details))
+    }
+
+    pub(crate) fn invalid(name: &str, field: &str, why: &str) -> Self {
+        let message = format!("Pod {name:?} is invalid: {field}: {why}");
+        let causes = json!([{"reason": "FieldValueInvalid", "message": why, "field": field}]);
+        let details = json!({"name": name, "kind": "Pod", "causes": causes});
+        Self::new(422, "Invalid", &message, Some(details))
+    }
+
     pub(crate) fn expired(asked: u64, oldest: u64) -> Self {
         Self::new(
             410,

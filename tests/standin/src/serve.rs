@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Cluster;
 use crate::exec;
+use crate::made;
 use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::watch;
@@ -81,7 +82,7 @@ impl Api {
         let stopped = self.stopped.clone();
         let service = service_fn(move |request| {
             let api = Arc::clone(&self);
-            async move { Ok::<_, io::Error>(api.answer(request)) }
+            async move { Ok::<_, io::Error>(api.answer(request).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service);
@@ -92,7 +93,7 @@ impl Api {
         }
     }
 
-    fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         if let Some(token) = &self.cluster.behaviour().token {
             let given = request
                 .headers()
@@ -116,6 +117,18 @@ impl Api {
                 };
                 match self.allowed(verb, "pods/exec", namespace, name) {
                     Ok(()) => exec::exec(self, request, namespace, name),
+                    Err(refusal) => refused(&refusal),
+                }
+            }
+            (&Method::POST, ["api", "v1", "namespaces", namespace, "pods"]) => {
+                match self.allowed("create", "pods", namespace, "") {
+                    Ok(()) => made::create(&self.cluster, request, namespace).await,
+                    Err(refusal) => refused(&refusal),
+                }
+            }
+            (&Method::DELETE, ["api", "v1", "namespaces", namespace, "pods", name]) => {
+                match self.allowed("delete", "pods", namespace, name) {
+                    Ok(()) => made::delete(&self.cluster, request, namespace, name).await,
                     Err(refusal) => refused(&refusal),
                 }
             }
@@ -226,7 +239,7 @@ fn version() -> Value {
 
 fn resources() -> Value {
     json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
-        {"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": ["get", "list", "watch"], "shortNames": ["po"]},
+        {"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": ["create", "delete", "get", "list", "watch"], "shortNames": ["po"]},
         {"name": "pods/exec", "singularName": "", "namespaced": true, "kind": "PodExecOptions", "verbs": ["create", "get"]},
         {"name": "namespaces", "singularName": "namespace", "namespaced": false, "kind": "Namespace", "verbs": ["get"], "shortNames": ["ns"]},
     ]})
@@ -253,6 +266,10 @@ fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Re
 
 pub(crate) fn text(status: StatusCode, body: String) -> Response<Body> {
     with_body(status, "text/plain; charset=utf-8", body)
+}
+
+pub(crate) fn created(body: &Value) -> Response<Body> {
+    with_body(StatusCode::CREATED, "application/json", body.to_string())
 }
 
 pub(crate) fn answered(body: &Value) -> Response<Body> {

@@ -78,6 +78,19 @@ impl Store {
         self.version.send_replace(version);
     }
 
+    /// Adds a pod, and gives the version of that; none when its name is taken.
+    pub(crate) fn add(&self, pod: Pod) -> Option<u64> {
+        let mut inner = self.lock();
+        let key = (pod.namespace.clone(), pod.name.clone());
+        if inner.pods.contains_key(&key) {
+            return None;
+        }
+        let version = inner.put(pod);
+        drop(inner);
+        self.version.send_replace(version);
+        Some(version)
+    }
+
     /// Changes a pod in place and returns it as it is now; none when there is no such pod.
     pub(crate) fn change(
         &self,

@@ -9,6 +9,8 @@
 mod client;
 mod identity;
 mod lives;
+mod object;
+mod provide;
 mod shim;
 mod stream;
 mod trouble;
@@ -61,6 +63,8 @@ pub struct KubeOptions {
     pub namespace: String,
     /// Where the shim lives in containers that do not set `RDEV_SHIM_DIR` themselves.
     pub shim_dir: String,
+    /// The image of an init container that brings the shim into pods that are made.
+    pub shim_image: Option<String>,
 }
 
 /// The `kube` backend. Clones share one client.
@@ -75,6 +79,7 @@ struct Inner {
     project_label: Option<String>,
     program: Option<ShimProgram>,
     shim_dir: String,
+    shim_image: Option<String>,
     lives: Lives,
     /// The uploads into containers, by container id: many commands that start at once share one.
     uploads: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
@@ -100,6 +105,7 @@ impl KubeBackend {
             shim_program: is_there.then(|| shim.clone()),
             namespace: config.namespace.clone(),
             shim_dir: config.shim_dir.clone(),
+            shim_image: Some(config.shim_image.clone()).filter(|image| !image.is_empty()),
         };
         Self::new(options).await
     }
@@ -120,6 +126,7 @@ impl KubeBackend {
             project_label: options.project_label,
             program,
             shim_dir: options.shim_dir,
+            shim_image: options.shim_image,
             lives: Lives::default(),
             uploads: Mutex::default(),
         };

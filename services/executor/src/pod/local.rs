@@ -17,6 +17,7 @@ use rdev_shim::{Program, STATE_DIRECTORY_VARIABLE};
 use tokio::fs;
 use tokio::process::Command;
 
+use super::provide::{Owned, Provided};
 use super::{PodError, PodIdentity, PodRef, SecretValue, SecretValues, Transport};
 
 /// Where the shims keep their journals, beside the projects (no project begins with a dot).
@@ -108,6 +109,33 @@ impl LocalBackend {
         })
     }
 
+    /// Makes the directory.
+    pub(super) async fn provide(&self, owned: &Owned) -> Result<Provided, PodError> {
+        let pod = PodRef {
+            project: owned.project.to_string(),
+            namespace: String::new(),
+            name: owned.name.clone(),
+            container: String::new(),
+        };
+        self.inspect(&pod).await.map(Provided::Ready)
+    }
+
+    /// Removes the directory, and what the shim has kept of it.
+    pub(super) async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
+        let directory = self.directory(owned.project.as_str(), &owned.name)?;
+        let removed = async {
+            let uid = match uid_of(&directory).await {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                uid => uid?,
+            };
+            remove(&self.root.join(SHIM_DIR).join(uid)).await?;
+            remove(&directory).await
+        };
+        let removed = removed.await;
+        removed.map_err(|error| unavailable(&directory, &error))?;
+        Ok(true)
+    }
+
     /// Starts `shim serve` in the pod's directory.
     ///
     /// # Errors
@@ -186,6 +214,13 @@ async fn uid_of(directory: &Path) -> io::Result<String> {
         metadata.dev(),
         metadata.ino()
     ))
+}
+
+async fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn born_nanos(metadata: &Metadata) -> Option<u128> {

@@ -8,6 +8,7 @@
 pub mod channel;
 pub mod kube;
 pub mod local;
+pub mod provide;
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
 //! One term of the scheduler: the log comes in, admissions go out, many at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use rdev_bus::admit::Admitting;
 use rdev_bus::append::ExecWriter;
 use rdev_bus::term::Certainty;
@@ -14,7 +15,7 @@ use rdev_bus::{Bus, LogStream, ReadError};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::id::ExecId;
-use rdev_contract::position::{EventNo, Offsets};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::queue::QueueSnapshot;
 use rdev_domain::exec::QUEUE_TIMEOUT_REASON;
 use rdev_domain::queue::{Admission, Fact, Queue};
@@ -24,6 +25,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Scheduler;
 use crate::context::now;
+use crate::keep::{Keeper, LOOK_INTERVAL, Look, Looked};
 
 /// Admissions that are under way at a time: as many as a server stores in some milliseconds.
 const ADMITTING_MAX: usize = 256;
@@ -39,6 +41,8 @@ enum Done {
     Admitted(ExecId, Admitting),
     /// Whoever ended or admitted it: the log says it.
     TimedOut,
+    /// Something was done for sessions.
+    Looked(Looked),
     /// Whether the log is still the one that is followed.
     Checked(Result<bool, ReadError>),
 }
@@ -51,6 +55,7 @@ struct Reign<'a> {
     queue: Queue,
     log: QueueLog,
     doing: Doing,
+    keeper: Keeper,
     /// Messages since the last snapshot.
     taken: usize,
 }
@@ -72,8 +77,11 @@ impl Scheduler {
             queue: Queue::new(self.limits.clone()),
             log: self.bus.follow_queue().await?,
             doing: Doing::new(),
+            keeper: Keeper::begin(Arc::clone(&self.keep)).await?,
             taken: 0,
         };
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checks.reset();
@@ -84,8 +92,10 @@ impl Scheduler {
             }
             tokio::select! {
                 waiting = reign.log.next() => reign.take(waiting),
+                fact = reign.keeper.next() => reign.keeper.take(&fact, &mut reign.queue),
                 Some(done) = reign.doing.next() => match done {
                     Done::Admitted(exec, admitting) => reign.admitted(&exec, admitting),
+                    Done::Looked(looked) => reign.keeper.looked(looked, &mut reign.queue),
                     Done::TimedOut | Done::Checked(Ok(true)) => {}
                     Done::Checked(Ok(false)) => {
                         return Err(ReadError("the log was replaced".to_owned()));
@@ -96,6 +106,9 @@ impl Scheduler {
                 },
                 _ = slots.changed() => {}
                 () = certainty.renewed() => {}
+                _ = looks.tick() => if certainty.lasts() {
+                    reign.look();
+                },
                 _ = checks.tick() => reign.check(),
                 () = shutdown.requested() => return Ok(()),
             }
@@ -120,11 +133,35 @@ impl Reign<'_> {
             Waiting::Message(Recorded { sequence, value }) => {
                 self.taken += 1;
                 match Fact::of(&value.subject, &value.payload, value.at) {
-                    Some(fact) => self.queue.apply(sequence, fact),
+                    Some(fact) => self.apply(sequence, fact),
                     // The stream takes any token; this one was not published by rdev.
                     None => tracing::error!(subject = value.subject, seq = %sequence, "not a fact"),
                 }
             }
+        }
+    }
+
+    fn apply(&mut self, sequence: StreamSeq, fact: Fact) {
+        let waits_for_pod = match &fact {
+            Fact::Commanded(command) => command.awaits_pod.then(|| command.exec.clone()),
+            Fact::Admitted(_) | Fact::Completed(_) => None,
+        };
+        self.queue.apply(sequence, fact);
+        let look = waits_for_pod.and_then(|exec| self.keeper.commanded(&exec, &mut self.queue));
+        self.do_looks(look);
+    }
+
+    /// Does what is due in the lives of sessions, but not before it is known what runs in them.
+    fn look(&mut self) {
+        if self.log.is_replayed() {
+            let looks = self.keeper.due(&self.queue);
+            self.do_looks(looks);
+        }
+    }
+
+    fn do_looks(&mut self, looks: impl IntoIterator<Item = Look>) {
+        for look in looks {
+            self.doing.push(look.map(Done::Looked).boxed());
         }
     }
 
@@ -156,11 +193,16 @@ impl Reign<'_> {
     fn check(&mut self) {
         let snapshot = self.snapshot();
         let (position, created_at) = (self.log.position(), self.log.created_at());
+        let (sessions_position, sessions_created_at) = self.keeper.position();
         let bus = self.scheduler.bus.clone();
         self.doing.push(Box::pin(async move {
             let checked = async {
                 let identity = bus.identity(LogStream::Exec).await?;
-                let is_same = identity.created_at == created_at && position <= identity.last;
+                let sessions = bus.identity(LogStream::Session).await?;
+                let is_same = identity.created_at == created_at
+                    && position <= identity.last
+                    && sessions.created_at == sessions_created_at
+                    && sessions_position <= sessions.last;
                 if let Some(snapshot) = snapshot.filter(|_| is_same) {
                     bus.store_snapshot(&snapshot).await?;
                 }

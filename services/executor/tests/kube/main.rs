@@ -80,6 +80,7 @@ fn options(standin: &Standin) -> KubeOptions {
         shim_program: Some(shim_program().to_owned()),
         namespace: "default".to_owned(),
         shim_dir: "/nowhere/rdev".to_owned(),
+        shim_image: None,
     }
 }
 

@@ -28,6 +28,7 @@ use super::ring::Turn;
 use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
 use super::view::View;
 use crate::flights::Flight;
+use crate::lives::Life;
 use crate::state::{Gateway, now};
 
 /// How long a reader waits for an exec that nobody has posted yet.
@@ -99,6 +100,8 @@ pub(super) struct Plan {
     pub(super) style: Style,
     pub(super) mode: Mode,
     pub(super) view: View,
+    /// What becomes of the session, in the feed of a whole one.
+    pub(super) life: Option<Life>,
     /// The log holds something of what is read already.
     pub(super) exists: bool,
     /// Up to where there is something to be read, whatever the tail says: of what the log has
@@ -147,6 +150,8 @@ enum Event {
     Rested,
     Changed,
     Ticked,
+    /// Something has become of the session; false when it is not known what.
+    Lived(bool),
     Timer,
 }
 
@@ -181,6 +186,7 @@ impl Feed {
             farewell: None,
         };
         feed.tell_place();
+        feed.tell_life();
         feed.arm();
         feed
     }
@@ -233,6 +239,7 @@ impl Feed {
         let event = tokio::select! {
             event = next_event(&mut self.source, &mut self.subscription) => event,
             () = ticked(&mut self.queued) => Event::Ticked,
+            is_known = lived(&mut self.plan.life) => Event::Lived(is_known),
             () = self.timer.as_mut() => Event::Timer,
         };
         match event {
@@ -247,6 +254,8 @@ impl Feed {
             Event::Rested => self.read_on(),
             Event::Changed => {}
             Event::Ticked => self.tell_place(),
+            Event::Lived(true) => self.tell_life(),
+            Event::Lived(false) => self.say(Farewell::Overloaded),
             Event::Timer => self.on_timer(),
         }
     }
@@ -258,6 +267,13 @@ impl Feed {
         let news = self.queued.as_mut();
         if let Some(place) = news.and_then(|queued| queued.news(Instant::now())) {
             view.own(frame_name::QUEUED, None, &place);
+        }
+    }
+
+    /// Says what has become of the session.
+    fn tell_life(&mut self) {
+        if let Some(news) = self.plan.life.as_mut().and_then(Life::news) {
+            self.plan.view.own(frame_name::SESSION, None, &news);
         }
     }
 
@@ -410,6 +426,13 @@ async fn next_event(source: &mut Source, subscription: &mut Option<Subscription>
 async fn ticked(queued: &mut Option<Queued>) {
     match queued {
         Some(queued) => queued.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn lived(life: &mut Option<Life>) -> bool {
+    match life {
+        Some(life) => life.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -52,6 +52,7 @@ use self::place::Place;
 use self::progress::Progress;
 use self::view::View;
 use crate::history::History;
+use crate::lives::Life;
 use crate::problem::{ApiError, FirstAvailable};
 use crate::request::{InExec, InSession, Options};
 use crate::state::Gateway;
@@ -212,11 +213,23 @@ async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiErr
         style: reader.style,
         mode: reader.answer.mode(end),
         view,
+        life: life(gateway, reader).await?,
         exists: begin.exists,
         end,
         _permit: permit,
     };
     Ok(Some(Feed::new(gateway, history.bus(), plan)))
+}
+
+/// What becomes of the session, for readers of its feed.
+async fn life(gateway: &Gateway, reader: &Reader) -> Result<Option<Life>, ApiError> {
+    match (&reader.scope, reader.answer) {
+        (Scope::Session(project, session), Answer::Stream) => {
+            let watch = gateway.lives.watch(&gateway.log, project, *session);
+            watch.await.map(Some)
+        }
+        (Scope::Session(..) | Scope::Exec(_), _) => Ok(None),
+    }
 }
 
 async fn begin_exec(

@@ -17,7 +17,10 @@ use rdev_contract::event::{
 };
 use rdev_contract::id::{AgentSessionId, ClaimId, ExecId, ProjectId, SessionId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
-use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionFact, SessionMessage};
+use rdev_contract::session::{
+    CodexLinked, Created, Ended, IdleWarning, Linked, PodState, SessionFact, SessionMessage,
+    SessionPod,
+};
 use rdev_contract::subject::Subject;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -165,6 +168,7 @@ impl Log {
         let command = Command {
             spec,
             accept_until: self.at,
+            awaits_pod: false,
             by: requester(),
         };
         self.fact(exec, Kind::Command, &command);
@@ -351,10 +355,42 @@ pub(crate) fn yielded_of_codex(session: SessionId, codex: AgentSessionId) -> Com
 
 pub(crate) fn created() -> SessionFact {
     SessionFact::Created(Created {
-        pod: "pod-1".parse().unwrap(),
         namespace: Some("team".parse().unwrap()),
-        container: None,
-        by: requester(),
+        ..Created::of_pod("pod-1".parse().unwrap(), requester())
+    })
+}
+
+pub(crate) fn created_by_labels() -> SessionFact {
+    let label = ("app".to_owned(), "web".to_owned());
+    SessionFact::Created(Created {
+        pod: None,
+        selector: [label].into(),
+        idle_timeout_seconds: Some(60),
+        expires_at: Some("2027-01-01T00:00:00Z".parse().unwrap()),
+        ..Created::of_pod("none".parse().unwrap(), requester())
+    })
+}
+
+pub(crate) fn session_pod(state: PodState, message: &str, name: Option<&str>) -> SessionFact {
+    let pod = name.map(|name| PodIdentity {
+        namespace: "team".to_owned(),
+        name: name.to_owned(),
+        uid: "u".to_owned(),
+        container: "main".to_owned(),
+        container_id: "c".to_owned(),
+        restarts: 0,
+    });
+    SessionFact::Pod(SessionPod {
+        state,
+        message: message.to_owned(),
+        since: None,
+        pod,
+    })
+}
+
+pub(crate) fn idle_warning() -> SessionFact {
+    SessionFact::IdleWarning(IdleWarning {
+        ends_at: Some("2026-12-01T00:00:00Z".parse().unwrap()),
     })
 }
 
@@ -385,6 +421,7 @@ pub(crate) fn ended() -> SessionFact {
     SessionFact::Ended(Ended {
         by: requester(),
         cancel: false,
+        reason: None,
     })
 }
 

@@ -7,6 +7,7 @@ use rdev_contract::agent::Agent;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::position::StreamSeq;
+use rdev_contract::session::PodState;
 use rdev_projector::store::{LogState, Store};
 
 use crate::database::TestDatabase;
@@ -96,6 +97,7 @@ pub(crate) fn eventful() -> (Log, Log) {
         log::codex_linked(session(2), claude_session(3), 7),
     );
 
+    provided(&mut sessions);
     let mut execs = Log::new();
     let [first, second] = [exec(1, "a"), exec(1, "b")];
     execs.command(&first, claude("first \0 prompt"));
@@ -145,6 +147,20 @@ pub(crate) fn eventful() -> (Log, Log) {
     execs.command(&exec(2, "waiting"), shell("sleep 9"));
     execs.claude_some_parts(&exec(1, "broken"), &long, 400, 1..2);
     (execs, sessions)
+}
+
+/// A session whose pod was chosen.
+fn provided(sessions: &mut Log) {
+    sessions.session_fact(session(4), log::created_by_labels());
+    sessions.session_fact(
+        session(4),
+        log::session_pod(PodState::Pending, "none \0 yet", None),
+    );
+    sessions.session_fact(
+        session(4),
+        log::session_pod(PodState::Ready, "", Some("web-1")),
+    );
+    sessions.session_fact(session(4), log::idle_warning());
 }
 
 /// A run of codex.

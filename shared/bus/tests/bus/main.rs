@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod activity;
 mod append;
 mod control;
 mod cut;
@@ -136,6 +137,7 @@ fn command(script: &str) -> Command {
     Command {
         spec,
         accept_until: "2030-01-01T00:00:00Z".parse().expect("a time"),
+        awaits_pod: false,
         by: Requester::default(),
     }
 }

@@ -25,12 +25,7 @@ fn message(session: SessionId, fact: SessionFact) -> SessionMessage {
 }
 
 fn created(session: SessionId) -> SessionMessage {
-    let created = Created {
-        pod: "box".parse().expect("a pod name"),
-        namespace: None,
-        container: None,
-        by: Requester::default(),
-    };
+    let created = Created::of_pod("box".parse().expect("a pod name"), Requester::default());
     message(session, SessionFact::Created(created))
 }
 
@@ -75,6 +70,7 @@ async fn a_session_is_created_and_ended_once() {
         SessionFact::Ended(Ended {
             by: Requester::default(),
             cancel: false,
+            reason: None,
         }),
     );
     log.bus.append_session_once(&ended).await.expect("stored");

@@ -14,8 +14,10 @@ use rdev_contract::event::{
 };
 use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::queue::QueuePlace;
-use rdev_contract::session::{CodexLinked, Created, Ended, Linked, SessionKind};
-use rdev_contract::sse::{Connected, Gap, Heartbeat, Reconnect, frame_name};
+use rdev_contract::session::{
+    CodexLinked, Created, Ended, IdleWarning, Linked, SessionKind, SessionPod,
+};
+use rdev_contract::sse::{Connected, Gap, Heartbeat, Reconnect, SessionNews, frame_name};
 use rdev_contract::trail::TrailMessage;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -117,6 +119,8 @@ fn session_message(kind: SessionKind) -> (String, Value) {
         SessionKind::Created => part::<Created>(&mut generator),
         SessionKind::Linked => part::<Linked>(&mut generator),
         SessionKind::CodexLinked => part::<CodexLinked>(&mut generator),
+        SessionKind::Pod => part::<SessionPod>(&mut generator),
+        SessionKind::IdleWarning => part::<IdleWarning>(&mut generator),
         SessionKind::Ended => part::<Ended>(&mut generator),
     };
     property(&mut schema, "data", data);
@@ -125,13 +129,14 @@ fn session_message(kind: SessionKind) -> (String, Value) {
 }
 
 /// The data of server-sent events.
-fn frames() -> [(String, Value); 14] {
+fn frames() -> [(String, Value); 15] {
     [
         frame::<Connected>(frame_name::CONNECTED),
         frame::<Map<String, Value>>(frame_name::CAUGHT_UP),
         frame::<Heartbeat>(frame_name::HEARTBEAT),
         frame::<Gap>(frame_name::GAP),
         frame::<QueuePlace>(frame_name::QUEUED),
+        frame::<SessionNews>(frame_name::SESSION),
         frame::<Reconnect>(frame_name::RECONNECT),
         frame::<Text<'_>>(event_name::OUTPUT),
         frame::<Text<'_>>(event_name::ERROR),

@@ -20,6 +20,9 @@ pub struct Command {
     /// A claim after this moment ends in `rejected`: a request that was answered with an error
     /// because its outcome was unknown cannot surface later.
     pub accept_until: Timestamp,
+    /// The pod of its session was not ready when it was asked for: it waits until that is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_pod: bool,
     /// Who asked, and from where.
     pub by: Requester,
 }

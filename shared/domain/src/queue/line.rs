@@ -99,12 +99,13 @@ impl Line {
         self.any.first().into_iter().chain(resuming).min()
     }
 
-    fn is_idle(&self) -> bool {
+    fn is_busy(&self) -> bool {
         let mut agents = self.agents.values();
-        self.running == 0
-            && !self.is_held
-            && self.any.is_empty()
-            && agents.all(|line| line.unfinished.is_empty())
+        self.running > 0 || !self.any.is_empty() || agents.any(|line| !line.unfinished.is_empty())
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.is_held && !self.is_busy()
     }
 }
 
@@ -162,6 +163,14 @@ impl Project {
 
     pub(super) fn line(&self, session: SessionId) -> Option<&Line> {
         self.lines.get(&session)
+    }
+
+    pub(super) fn is_held(&self, session: SessionId) -> bool {
+        self.lines.get(&session).is_some_and(|line| line.is_held)
+    }
+
+    pub(super) fn is_busy(&self, session: SessionId) -> bool {
+        self.lines.get(&session).is_some_and(Line::is_busy)
     }
 
     pub(super) fn waiting(&self) -> usize {

@@ -8,6 +8,7 @@ use rdev_contract::event::Requester;
 use rdev_contract::http::Page;
 use rdev_contract::id::{AgentSessionId, ExecId, ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
+use rdev_contract::session::Created;
 use rdev_readmodel::{
     AgentAnswered, AssistantMessage, Change, Commanded, ConversationHeld, Database, LogIdentity,
     MessageId, PageLimit, PageRequest, Place, ReadError, SessionCreated, UserMessage,
@@ -40,10 +41,7 @@ pub(crate) fn created(project_name: &str, number: u128) -> Change {
     Change::SessionCreated(SessionCreated {
         project: project(project_name),
         session: session(number),
-        pod: "pod".parse().unwrap(),
-        namespace: None,
-        container: None,
-        by: Requester::default(),
+        created: Created::of_pod("pod".parse().unwrap(), Requester::default()),
         at: at(number),
     })
 }

@@ -174,6 +174,7 @@ fn command() -> Command {
             1800,
         ),
         accept_until: Timestamp::now(),
+        awaits_pod: false,
         by: Requester::default(),
     }
 }

@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use super::super::{PodError, PodIdentity};
 
 /// The annotation by which a pod with several containers names the one that is meant.
-const DEFAULT_CONTAINER_ANNOTATION: &str = "kubectl.kubernetes.io/default-container";
+pub(super) const DEFAULT_CONTAINER_ANNOTATION: &str = "kubectl.kubernetes.io/default-container";
 
 /// Refuses a pod of another project.
 pub(super) fn check_label(pod: &Pod, key: &str, project: &str) -> Result<(), PodError> {

@@ -1,6 +1,7 @@
 //! The shim in a container: how it is found there, and how it gets there.
 //!
-//! It is looked for in the image (`rdev-shim` on PATH), then where an earlier upload put it. Nothing
+//! It is looked for in the image (`rdev-shim` on PATH), then where an init container puts it
+//! ([`super::object`]), then where an earlier upload put it. Nothing
 //! is quoted into the scripts: what varies comes as arguments. Invariant: the file under its final
 //! name is whole (its length and hash were checked and it has run once) because it appears by rename.
 
@@ -37,7 +38,8 @@ pub(super) const READY: &str = "ready";
 /// `$1` the directory, `$2` the file's name.
 const SERVE_SCRIPT: &str = r#"
 RDEV_SHIM_DIR="${RDEV_SHIM_DIR:-$1}"; export RDEV_SHIM_DIR
-shim=$(command -v rdev-shim) || shim="$RDEV_SHIM_DIR/bin/$2"
+shim=$(command -v rdev-shim) || shim="$RDEV_SHIM_DIR/bin/rdev-shim"
+[ -x "$shim" ] || shim="$RDEV_SHIM_DIR/bin/$2"
 [ -x "$shim" ] || exit 96
 exec "$shim" serve
 "#;

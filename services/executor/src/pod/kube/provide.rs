@@ -1,0 +1,184 @@
+//! Pods of the cluster that are made or chosen for sessions.
+//!
+//! Invariants: a pod is created by name, so that the API server refuses a second one; it is looked at
+//! before it is deleted, and deleted only if it is still the one that was looked at.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
+
+use super::super::PodError;
+use super::super::provide::{Choice, Owned, Provided};
+use super::object::{self, LOG_LABEL, SESSION_LABEL};
+use super::{KubeBackend, identity, in_time, trouble};
+use rdev_domain::template::Template;
+
+impl KubeBackend {
+    pub(in crate::pod) fn check(&self, template: &Template) -> Result<(), String> {
+        object::spec_of(template).map(drop)
+    }
+
+    pub(in crate::pod) async fn provide(
+        &self,
+        owned: &Owned,
+        template: &Template,
+    ) -> Result<Provided, PodError> {
+        let pods = self.pods(&owned.namespace);
+        let found = in_time(pods.get_opt(&owned.name)).await;
+        if let Some(pod) = found.map_err(|error| trouble::api_error(&error))? {
+            return Ok(if is_of(&pod, owned) {
+                progress(&pod, "")
+            } else {
+                let name = &owned.name;
+                Provided::Failed(format!("there is a pod {name} that is not of this session"))
+            });
+        }
+        let making = object::Making {
+            owned,
+            template,
+            project_label: self.inner.project_label.as_deref(),
+            shim_image: self.inner.shim_image.as_deref(),
+        };
+        let pod = match making.pod() {
+            Ok(pod) => pod,
+            Err(reason) => return Ok(Provided::Failed(reason)),
+        };
+        match in_time(pods.create(&PostParams::default(), &pod)).await {
+            Ok(pod) => Ok(progress(&pod, "")),
+            // Somebody else has made it: the next look sees whose it is.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                Ok(Provided::Pending("it is there already".to_owned()))
+            }
+            Err(error) => match trouble::api_error(&error) {
+                error @ PodError::Unavailable(_) => Err(error),
+                error @ (PodError::NotFound(_)
+                | PodError::Refused(_)
+                | PodError::NotRunning(_)
+                | PodError::Replaced(_)
+                | PodError::NoShim(_)) => {
+                    Ok(Provided::Failed(format!("the pod was not made: {error}")))
+                }
+            },
+        }
+    }
+
+    pub(in crate::pod) async fn choose(&self, choice: &Choice) -> Result<Provided, PodError> {
+        let project_label = self.inner.project_label.as_ref();
+        let project = project_label.map(|key| (key.clone(), choice.project.to_string()));
+        let labels = choice.labels.clone().into_iter().chain(project);
+        let selector: Vec<_> = labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let selector = selector.join(",");
+        let wish = ListParams::default().labels(&selector);
+        let found = in_time(self.pods(&choice.namespace).list(&wish)).await;
+        let mut found = match found.map_err(|error| trouble::api_error(&error)) {
+            Ok(found) => found.items,
+            Err(error @ PodError::Unavailable(_)) => return Err(error),
+            Err(error) => return Ok(Provided::Failed(error.to_string())),
+        };
+        // The oldest first: several sessions of the same labels share it, and so its channel.
+        found.sort_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.name_any()));
+        let mut why = format!("no pod has the labels {selector}");
+        for pod in &found {
+            match progress(pod, &choice.container) {
+                Provided::Ready(pod) => return Ok(Provided::Ready(pod)),
+                Provided::Pending(reason) | Provided::Failed(reason) => why = reason,
+            }
+        }
+        Ok(Provided::Pending(why))
+    }
+
+    pub(in crate::pod) async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
+        let pods = self.pods(&owned.namespace);
+        let found = in_time(pods.get_opt(&owned.name)).await;
+        let found = found.map_err(|error| trouble::api_error(&error))?;
+        let Some(pod) = found.filter(|pod| is_of(pod, owned)) else {
+            return Ok(true);
+        };
+        if pod.metadata.deletion_timestamp.is_some() {
+            return Ok(false);
+        }
+        let wish = DeleteParams::default().preconditions(Preconditions {
+            uid: pod.uid(),
+            resource_version: None,
+        });
+        match in_time(pods.delete(&owned.name, &wish)).await {
+            Ok(_) => Ok(false),
+            // Gone, or another one by now: the next look tells.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(trouble::api_error(&error)),
+        }
+    }
+
+    pub(in crate::pod) async fn owned(
+        &self,
+        log: &str,
+        namespaces: &[String],
+    ) -> Result<Vec<Owned>, PodError> {
+        let mut all = Vec::new();
+        for namespace in namespaces {
+            let wish = ListParams::default().labels(&format!("{LOG_LABEL}={log}"));
+            let found = in_time(self.pods(namespace).list(&wish)).await;
+            let found = found.map_err(|error| trouble::api_error(&error))?;
+            all.extend(found.items.iter().filter_map(|pod| owner(pod, log)));
+        }
+        Ok(all)
+    }
+
+    fn pods(&self, namespace: &str) -> Api<Pod> {
+        let namespace = if namespace.is_empty() {
+            self.inner.namespace.as_str()
+        } else {
+            namespace
+        };
+        Api::namespaced(self.inner.client.clone(), namespace)
+    }
+}
+
+fn owner(pod: &Pod, log: &str) -> Option<Owned> {
+    let label = |key: &str| pod.labels().get(key);
+    Some(Owned {
+        project: label(object::PROJECT_LABEL)?.parse().ok()?,
+        session: label(SESSION_LABEL)?.parse().ok()?,
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        log: log.to_owned(),
+    })
+}
+
+fn is_of(pod: &Pod, owned: &Owned) -> bool {
+    let found = owner(pod, &owned.log);
+    let is_same_log = pod.labels().get(LOG_LABEL) == Some(&owned.log);
+    is_same_log
+        && found
+            .is_some_and(|found| found.project == owned.project && found.session == owned.session)
+}
+
+/// How far a pod is, from its object.
+fn progress(pod: &Pod, container: &str) -> Provided {
+    let name = pod.name_any();
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Provided::Failed(format!("the pod {name} is being deleted"));
+    }
+    let status = pod.status.clone().unwrap_or_default();
+    if let Some(phase @ ("Failed" | "Succeeded")) = status.phase.as_deref() {
+        let why = [status.reason, status.message].map(Option::unwrap_or_default);
+        let why = format!("the pod {name} is {phase} {}", why.join(" "));
+        return Provided::Failed(why.trim_end().to_owned());
+    }
+    let conditions = status.conditions.unwrap_or_default();
+    let condition = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind);
+    if let Some(unscheduled) = condition("PodScheduled").filter(|one| one.status == "False") {
+        let why = unscheduled.message.clone().unwrap_or_default();
+        return Provided::Pending(format!("the pod {name} has no node: {why}"));
+    }
+    match identity::identify(pod, container) {
+        Ok(identity) if condition("Ready").is_some_and(|one| one.status == "True") => {
+            Provided::Ready(identity)
+        }
+        Ok(_) => Provided::Pending(format!("the pod {name} runs and is not ready yet")),
+        Err(PodError::Refused(reason)) => Provided::Failed(reason),
+        Err(error) => Provided::Pending(error.to_string()),
+    }
+}

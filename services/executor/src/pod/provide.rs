@@ -1,0 +1,111 @@
+//! Pods that are made or chosen for a session, and removed when it has ended.
+//!
+//! Invariant: a pod that is made has its session's id in its name and in its labels. So it is made
+//! once, whoever tries and however often; it is found again by whoever comes after a crash; and what
+//! carries another session's labels is never touched.
+
+use std::collections::BTreeMap;
+
+use rdev_contract::id::{ProjectId, SessionId};
+use rdev_domain::template::Template;
+
+use super::{Backend, PodError, PodIdentity};
+
+/// A pod that belongs to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// The tenant.
+    pub project: ProjectId,
+    /// The session.
+    pub session: SessionId,
+    /// Its namespace; empty for the backend's own.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The log that knows the session.
+    pub log: String,
+}
+
+/// What a pod is chosen by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The tenant: the pod must carry its label.
+    pub project: ProjectId,
+    /// Its namespace; empty for the backend's own.
+    pub namespace: String,
+    /// The container; empty for the default one.
+    pub container: String,
+    /// The labels that it must have.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How far a pod is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provided {
+    /// Not ready; this is waited for.
+    Pending(String),
+    /// Commands can run in it.
+    Ready(PodIdentity),
+    /// It will not be ready.
+    Failed(String),
+}
+
+impl Backend {
+    /// Whether pods can be made from this template.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check(&self, template: &Template) -> Result<(), String> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Kube(kube) => kube.check(template),
+        }
+    }
+
+    /// Makes the pod if it is not there, and says how far it is.
+    ///
+    /// # Errors
+    /// [`PodError`] when it cannot be told; trying again may help.
+    pub async fn provide(&self, owned: &Owned, template: &Template) -> Result<Provided, PodError> {
+        match self {
+            Self::Local(local) => local.provide(owned).await,
+            Self::Kube(kube) => kube.provide(owned, template).await,
+        }
+    }
+
+    /// A pod that is ready and has these labels.
+    ///
+    /// # Errors
+    /// [`PodError`] when it cannot be told; trying again may help.
+    pub async fn choose(&self, choice: &Choice) -> Result<Provided, PodError> {
+        match self {
+            Self::Local(_) => Ok(Provided::Failed(
+                "the pods of the local backend have no labels: name one".to_owned(),
+            )),
+            Self::Kube(kube) => kube.choose(choice).await,
+        }
+    }
+
+    /// Begins to remove the pod of a session; whether it is gone.
+    ///
+    /// # Errors
+    /// [`PodError`] when it cannot be told; trying again may help.
+    pub async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
+        match self {
+            Self::Local(local) => local.discard(owned).await,
+            Self::Kube(kube) => kube.discard(owned).await,
+        }
+    }
+
+    /// All pods that were made for sessions of this log, in these namespaces.
+    ///
+    /// # Errors
+    /// [`PodError`] when they cannot be listed.
+    pub async fn owned(&self, log: &str, namespaces: &[String]) -> Result<Vec<Owned>, PodError> {
+        match self {
+            // A directory does not tell which log it is of. What runs is stopped, and it stays.
+            Self::Local(_) => Ok(Vec::new()),
+            Self::Kube(kube) => kube.owned(log, namespaces).await,
+        }
+    }
+}
