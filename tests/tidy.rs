@@ -90,7 +90,7 @@ const FOR_TESTS: [&str; 2] = ["rdev-embedded", "rdev-kube-standin"];
 
 /// Outside things, and the crates that own them: all others go through those. Tests of any crate
 /// may use them as a client of what they test.
-const OWNERS: [(&str, &[&str]); 20] = [
+const OWNERS: [(&str, &[&str]); 21] = [
     // The bench publishes what is not fenced, to show what fencing costs.
     ("async-nats", &["rdev-bus", "rdev-bench"]),
     ("axum", &["rdev-gateway", "rdev-bench"]),
@@ -129,7 +129,8 @@ const OWNERS: [(&str, &[&str]); 20] = [
     ("reqwest", &["rdev-cli", "rdev-tests", "rdev-bench"]),
     ("object_store", &["rdev-archive"]),
     ("zstd", &["rdev-archive"]),
-    ("hyper-rustls", &["rdev-archive"]),
+    ("hyper-rustls", &["rdev-archive", "rdev-gateway"]),
+    ("jsonwebtoken", &["rdev-gateway"]),
     ("schemars", &["rdev-contract"]),
     ("tracing-subscriber", &["rdev-runtime"]),
     ("humantime", &["rdev-runtime"]),

@@ -176,7 +176,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
             let change = |record: &KeyRecord| keys::revoke(record, now(), by());
             let found = bus.change_key(&id, change).await?;
             let record = found.ok_or(Failure::NoSuchKey(id))?.value;
-            let items = vec![record.view(None)];
+            let mut items = list(&bus).await?;
+            items.retain(|view| view.id == record.id);
             print_list(items, json)
         }
     }

@@ -24,13 +24,13 @@ const SHIM_ARGUMENT: &str = "shim";
 #[command(name = "rdev", version)]
 enum Command {
     /// Run everything on this machine: servers, services, and directories in place of pods.
-    Dev(dev::Options),
+    Dev(Box<dev::Options>),
     /// Run the HTTP API.
-    Gateway(Service<rdev_gateway::Config>),
+    Gateway(Box<Service<rdev_gateway::Config>>),
     /// Run the service that runs commands.
     Executor(Box<rdev_executor::config::Config>),
     /// Run the service that writes the read model.
-    Projector(Service<rdev_projector::Config>),
+    Projector(Box<Service<rdev_projector::Config>>),
     /// Verify the log, and the read model against it.
     Audit(Box<audit::Options>),
     /// Make, list, rotate and revoke API keys.
@@ -57,10 +57,11 @@ pub fn main() -> ExitCode {
         Command::Dev(options) => {
             let telemetry = options.telemetry.clone();
             service::run("rdev dev", &telemetry, |shutdown| {
-                dev::run(options, shutdown)
+                dev::run(*options, shutdown)
             })
         }
-        Command::Gateway(Service { config, telemetry }) => {
+        Command::Gateway(gateway) => {
+            let Service { config, telemetry } = *gateway;
             service::run("rdev gateway", &telemetry, |shutdown| {
                 rdev_gateway::run(config, shutdown)
             })
@@ -68,7 +69,8 @@ pub fn main() -> ExitCode {
         Command::Executor(config) => {
             rdev_executor::main(*config, Program::current([SHIM_ARGUMENT]))
         }
-        Command::Projector(Service { config, telemetry }) => {
+        Command::Projector(projector) => {
+            let Service { config, telemetry } = *projector;
             let run = |shutdown| rdev_projector::run(config, shutdown);
             service::run("rdev projector", &telemetry, run)
         }

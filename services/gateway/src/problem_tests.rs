@@ -60,6 +60,7 @@ fn every() -> Vec<ApiError> {
         Refusal::Beyond.into(),
         Refusal::TooFast(1).into(),
         Refusal::TooManyStreams(1).into(),
+        Refusal::IssuerAway.into(),
         Refusal::ForeignHost.into(),
         Refusal::ForeignOrigin.into(),
         ApiError::Internal,

@@ -33,7 +33,7 @@ pub(crate) async fn create(
         stream,
     };
     let resume_within = gateway.trust.resume_within();
-    let ticket = Ticket::new(feed, caller.name, now(), resume_within);
+    let ticket = Ticket::new(feed, &caller, now(), resume_within);
     let text = gateway.trust.sign(&ticket)?;
     let FeedOf {
         project,

@@ -23,6 +23,8 @@ pub(crate) struct Caller {
     pub(super) grants: Grants,
     /// How long that lasts.
     pub(super) lease: Lease,
+    /// When that is over for certain, where nobody can be asked later.
+    pub(crate) end: Option<Timestamp>,
     /// What may be asked for still; nothing is counted without it.
     pub(super) usage: Option<Arc<Usage>>,
 }
@@ -51,6 +53,7 @@ impl Caller {
             address,
             grants,
             lease: Lease::default(),
+            end: None,
             usage: None,
         }
     }

@@ -3,6 +3,7 @@
 //! Every route says in `routes` what it needs ([`Access`]); the [`guard`] around it finds out who asks, lets
 //! them in or not, and ends what they read when their rights end. Keys are in the bucket of keys, of
 //! which each gateway has a [`table`] that follows it, so nothing is asked of anybody when a request comes.
+//! Tokens of an issuer may be taken besides ([`oidc`]).
 //!
 //! Invariants: without a credential nothing but probes and schemas is answered, unless the gateway
 //! listens on this machine alone and no setting forbids it; and then only what is addressed to this
@@ -13,6 +14,7 @@
 mod access;
 mod caller;
 mod guard;
+mod oidc;
 mod origin;
 mod pace;
 mod proxies;
@@ -32,7 +34,7 @@ use rand::Rng;
 use rdev_bus::Bus;
 use rdev_bus::keys::{KeyNews, KeyWriteError};
 use rdev_contract::envelope::Recorded;
-use rdev_contract::key::ApiKey;
+use rdev_contract::key::{ApiKey, Grants, KEY_PREFIX, Projects, Scope};
 use tokio::time::MissedTickBehavior;
 
 use crate::cors::CorsOrigins;
@@ -42,6 +44,7 @@ use crate::request::Peer;
 pub(crate) use self::access::{Access, Ids};
 pub(crate) use self::caller::Caller;
 pub(crate) use self::guard::{Guard, guard};
+use self::oidc::Oidc;
 use self::proxies::Client;
 pub(crate) use self::refusal::Refusal;
 pub use self::settings::TrustArgs;
@@ -60,6 +63,8 @@ pub(crate) struct Trust(Arc<Inner>);
 
 struct Inner {
     table: KeyTable,
+    /// Whose tokens are taken besides.
+    oidc: Option<Oidc>,
     settings: TrustArgs,
     /// Requests without a credential are answered.
     is_open: bool,
@@ -72,6 +77,9 @@ impl Trust {
     pub(crate) fn new(settings: &TrustArgs, listen: SocketAddr, cors: &CorsOrigins) -> Self {
         Self(Arc::new(Inner {
             table: KeyTable::new(settings.allowance()),
+            oidc: settings
+                .issuer()
+                .map(|issuer| Oidc::new(issuer, settings.allowance())),
             is_open: listen.ip().is_loopback() && !settings.require_keys,
             settings: settings.clone(),
             cors: cors.clone(),
@@ -117,7 +125,13 @@ impl Trust {
 
     /// Says what is missing where nobody could ever be let in.
     pub(crate) fn check(&self, listen: SocketAddr) -> Result<(), String> {
-        if self.0.is_open || self.0.table.has_usable(Timestamp::now()) {
+        let Inner {
+            table,
+            oidc,
+            is_open,
+            ..
+        } = &*self.0;
+        if *is_open || oidc.is_some() || table.has_usable(Timestamp::now()) {
             return Ok(());
         }
         let reason = if listen.ip().is_loopback() {
@@ -144,7 +158,12 @@ impl Trust {
 
     /// Keeps it up to date, for ever.
     pub(crate) async fn follow(&self, bus: &Bus) {
-        tokio::join!(self.follow_keys(bus), self.tick(bus));
+        let oidc = async {
+            if let Some(oidc) = &self.0.oidc {
+                oidc.follow().await;
+            }
+        };
+        tokio::join!(self.follow_keys(bus), self.tick(bus), oidc);
     }
 
     async fn follow_keys(&self, bus: &Bus) {
@@ -191,6 +210,7 @@ impl Trust {
     async fn identify(&self, parts: &mut Parts, access: Access) -> Result<Caller, ApiError> {
         let Inner {
             table,
+            oidc,
             settings,
             is_open,
             cors,
@@ -198,6 +218,9 @@ impl Trust {
         let peer = parts.extensions.get::<Peer>().map(|Peer(address)| *address);
         let address = settings.trusted_proxies.client(peer, &parts.headers);
         if let Some(token) = bearer(&parts.headers)? {
+            if let Some(oidc) = oidc.as_ref().filter(|_| !token.starts_with(KEY_PREFIX)) {
+                return oidc.caller(token, address).await;
+            }
             let key = token.parse::<ApiKey>();
             let key = key.map_err(|error| Refusal::Invalid(error.to_string()))?;
             return table.caller(&key, address, Timestamp::now());
@@ -234,9 +257,17 @@ impl Trust {
             origin::check(parts, &self.0.cors)?;
             return Ok(Caller::anonymous(address));
         }
-        let id = ticket.by.parse();
-        let id = id.map_err(|_| Refusal::Invalid("this ticket needs a key here".to_owned()))?;
-        self.0.table.holder(&id, address, now)
+        if let Ok(id) = ticket.by.parse() {
+            return self.0.table.holder(&id, address, now);
+        }
+        let invalid = || Refusal::Invalid("the rights behind this ticket have ended".to_owned());
+        let oidc = self.0.oidc.as_ref().ok_or_else(invalid)?;
+        let end = ticket.rights_until.filter(|end| *end > now);
+        let grants = Grants {
+            scopes: [Scope::Read].into(),
+            projects: Projects::Only([ticket.feed.project].into()),
+        };
+        Ok(oidc.caller_of(ticket.by, address, grants, end.ok_or_else(invalid)?))
     }
 }
 

@@ -30,6 +30,9 @@ pub(crate) enum Refusal {
     /// More streams than the key may read at a time.
     #[error("this key has {0} streams open at this gateway, and may not have more")]
     TooManyStreams(u32),
+    /// The keys that tokens are signed with are not known, or from long ago.
+    #[error("the keys of the issuer of tokens cannot be read: try again")]
+    IssuerAway,
     /// Without a key, by a name that is not of this machine.
     #[error(
         "without a key only what is addressed to this machine is answered (localhost, 127.0.0.1, \
@@ -53,6 +56,7 @@ impl Refusal {
                 StatusCode::FORBIDDEN
             }
             Self::TooFast(_) | Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::IssuerAway => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -65,6 +69,7 @@ impl Refusal {
             Self::Beyond => "beyond_own_projects",
             Self::TooFast(_) => "rate_limited",
             Self::TooManyStreams(_) => "too_many_streams_of_key",
+            Self::IssuerAway => "issuer_unavailable",
             Self::ForeignHost => "foreign_host",
             Self::ForeignOrigin => "foreign_origin",
         }
@@ -72,7 +77,10 @@ impl Refusal {
 
     /// Whether the same request may be let in later.
     pub(crate) const fn is_retryable(&self) -> bool {
-        matches!(self, Self::TooFast(_) | Self::TooManyStreams(_))
+        matches!(
+            self,
+            Self::TooFast(_) | Self::TooManyStreams(_) | Self::IssuerAway
+        )
     }
 
     /// What RFC 6750 wants to be said besides.
@@ -92,6 +100,7 @@ impl Refusal {
             | Self::NoSuchKey
             | Self::Beyond
             | Self::TooManyStreams(_)
+            | Self::IssuerAway
             | Self::ForeignHost
             | Self::ForeignOrigin => return,
         };

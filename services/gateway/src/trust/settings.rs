@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdev_runtime::parse_duration;
 
+use super::oidc::{Issuer, JwksSource};
 use super::pace::Allowance;
 use super::proxies::Proxies;
 
@@ -13,6 +14,8 @@ const KEY_RATE_DEFAULT: u32 = 500;
 const KEY_BURST_DEFAULT: u32 = 1_000;
 /// A sixteenth of what a gateway has.
 const KEY_STREAMS_DEFAULT: u32 = 1_000;
+const SCOPES_CLAIM_DEFAULT: &str = "rdev_scopes";
+const PROJECTS_CLAIM_DEFAULT: &str = "rdev_projects";
 /// A day: who is away for longer gets another ticket.
 const TICKET_RESUME_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -88,6 +91,47 @@ pub struct TrustArgs {
         value_parser = ticket_resume
     )]
     pub ticket_resume: Duration,
+    /// Issuer (`iss`) whose tokens are taken in the place of keys.
+    #[arg(
+        long,
+        env = "RDEV_OIDC_ISSUER",
+        value_name = "RDEV_OIDC_ISSUER",
+        requires_all = ["oidc_audience", "oidc_jwks"]
+    )]
+    pub oidc_issuer: Option<String>,
+    /// Audience (`aud`) that its tokens must be for.
+    #[arg(
+        long,
+        env = "RDEV_OIDC_AUDIENCE",
+        value_name = "RDEV_OIDC_AUDIENCE",
+        requires = "oidc_issuer"
+    )]
+    pub oidc_audience: Option<String>,
+    /// Its keys: a file, or an https:// address, with a JSON Web Key Set.
+    #[arg(
+        long,
+        env = "RDEV_OIDC_JWKS",
+        value_name = "RDEV_OIDC_JWKS",
+        requires = "oidc_issuer"
+    )]
+    pub oidc_jwks: Option<JwksSource>,
+    /// Claim with scopes: a list or words, each read, exec or admin, or the same behind rdev:; its name,
+    /// or a JSON pointer.
+    #[arg(
+        long,
+        env = "RDEV_OIDC_SCOPES_CLAIM",
+        value_name = "RDEV_OIDC_SCOPES_CLAIM",
+        default_value = SCOPES_CLAIM_DEFAULT
+    )]
+    pub oidc_scopes_claim: String,
+    /// Claim with projects: a list or words, * for all; its name, or a JSON pointer.
+    #[arg(
+        long,
+        env = "RDEV_OIDC_PROJECTS_CLAIM",
+        value_name = "RDEV_OIDC_PROJECTS_CLAIM",
+        default_value = PROJECTS_CLAIM_DEFAULT
+    )]
+    pub oidc_projects_claim: String,
 }
 
 fn ticket_resume(text: &str) -> Result<Duration, String> {
@@ -100,6 +144,17 @@ fn ticket_resume(text: &str) -> Result<Duration, String> {
 }
 
 impl TrustArgs {
+    /// Whose tokens are taken.
+    pub(super) fn issuer(&self) -> Option<Issuer> {
+        Some(Issuer {
+            name: self.oidc_issuer.clone()?,
+            audience: self.oidc_audience.clone()?,
+            jwks: self.oidc_jwks.clone()?,
+            scopes_claim: self.oidc_scopes_claim.clone(),
+            projects_claim: self.oidc_projects_claim.clone(),
+        })
+    }
+
     /// What one key may.
     pub(super) const fn allowance(&self) -> Allowance {
         Allowance {
@@ -120,6 +175,11 @@ impl Default for TrustArgs {
             key_burst: KEY_BURST_DEFAULT,
             key_streams: KEY_STREAMS_DEFAULT,
             ticket_resume: Duration::from_secs(3600),
+            oidc_issuer: None,
+            oidc_audience: None,
+            oidc_jwks: None,
+            oidc_scopes_claim: SCOPES_CLAIM_DEFAULT.to_owned(),
+            oidc_projects_claim: PROJECTS_CLAIM_DEFAULT.to_owned(),
         }
     }
 }

@@ -18,7 +18,7 @@ use rdev_contract::id::{ProjectId, SessionId, StreamId};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::{Ids, Refusal};
+use super::{Caller, Ids, Refusal};
 use crate::problem::ApiError;
 use crate::routes::parameter;
 
@@ -46,6 +46,9 @@ pub(crate) struct Ticket {
     pub(crate) feed: FeedOf,
     /// Who asked for it.
     pub(crate) by: String,
+    /// When the rights of whoever asked for it end, if they had no key that can be looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rights_until: Option<Timestamp>,
     /// A stream can be begun with it before this.
     pub(crate) start_by: Timestamp,
     /// And gone on with before this, by a reader that was there already.
@@ -54,14 +57,20 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// For this stream, from now on.
-    pub(crate) fn new(feed: FeedOf, by: String, now: Timestamp, resume_within: Duration) -> Self {
+    pub(crate) fn new(
+        feed: FeedOf,
+        caller: &Caller,
+        now: Timestamp,
+        resume_within: Duration,
+    ) -> Self {
         let after = |duration: Duration| {
             let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
             now.saturating_add(duration).unwrap_or(Timestamp::MAX)
         };
         Self {
             feed,
-            by,
+            by: caller.name.clone(),
+            rights_until: caller.end,
             start_by: after(START_WITHIN),
             resume_until: after(resume_within),
         }

@@ -1,6 +1,7 @@
 //! Tickets: what they open, for how long, and what is none.
 
 use super::*;
+use crate::trust::proxies::Client;
 
 const SECRET: [u8; SECRET_BYTES] = [7; SECRET_BYTES];
 const RESUME_WITHIN: Duration = Duration::from_secs(3600);
@@ -14,12 +15,8 @@ fn feed(stream: Option<&str>) -> FeedOf {
 }
 
 fn ticket(stream: Option<&str>) -> Ticket {
-    Ticket::new(
-        feed(stream),
-        "key".to_owned(),
-        Timestamp::UNIX_EPOCH,
-        RESUME_WITHIN,
-    )
+    let caller = Caller::anonymous(Client::default());
+    Ticket::new(feed(stream), &caller, Timestamp::UNIX_EPOCH, RESUME_WITHIN)
 }
 
 fn asked(stream: Option<&str>, is_resumed: bool) -> Asked {
