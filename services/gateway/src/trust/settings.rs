@@ -183,3 +183,61 @@ impl Default for TrustArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        trust: TrustArgs,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<TrustArgs, String> {
+        let parsed = Arguments::try_parse_from([&["test"], arguments].concat());
+        parsed
+            .map(|arguments| arguments.trust)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_tests_too() {
+        let (parsed, default) = (parse(&[]).unwrap(), TrustArgs::default());
+        assert_eq!(format!("{parsed:?}"), format!("{default:?}"));
+        assert!(parse(&["--require-keys"]).unwrap().require_keys);
+        assert!(!parse(&["--require-keys", "false"]).unwrap().require_keys);
+    }
+
+    #[test]
+    fn limits_at_their_edges() {
+        for limit in ["--key-rate", "--key-burst", "--key-streams"] {
+            assert!(parse(&[limit, "1"]).is_ok(), "{limit}");
+            let refused = parse(&[limit, "0"]).unwrap_err();
+            assert!(refused.contains("RDEV_KEY_"), "{refused}");
+        }
+        for (text, is_taken) in [("0s", true), ("24h", true), ("86401s", false), ("1", false)] {
+            let parsed = parse(&["--ticket-resume", text]);
+            assert_eq!(parsed.is_ok(), is_taken, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_has_an_audience_and_keys() {
+        let whole = [
+            "--oidc-issuer",
+            "https://issuer.example",
+            "--oidc-audience",
+            "rdev",
+            "--oidc-jwks",
+            "jwks.json",
+        ];
+        assert!(parse(&whole).unwrap().issuer().is_some());
+        assert!(parse(&[]).unwrap().issuer().is_none());
+        for part in [&whole[..2], &whole[..4], &whole[2..], &whole[4..]] {
+            assert!(parse(part).is_err(), "{part:?}");
+        }
+    }
+}
