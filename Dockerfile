@@ -1,10 +1,11 @@
-# The images of rdev's services, one target each: gateway, executor, projector.
+# The images of rdev's services, one target each: gateway, executor, projector; and cli, the program
+# `rdev`, for keys and audits.
 #
 #     docker build --target gateway --tag rdev-gateway .
 #
 # The binaries are built in the stage `build`. To make images of binaries that were built outside
-# (on the same Debian release, or an older one), put rdev-gateway, rdev-executor, rdev-projector and
-# the static rdev-shim into target/image/, and add --build-arg BINARIES=prebuilt: then no image of
+# (on the same Debian release, or an older one), put rdev-gateway, rdev-executor, rdev-projector,
+# rdev and the static rdev-shim into target/image/, and add --build-arg BINARIES=prebuilt: then no image of
 # Rust is needed. BuildKit, which skips the stages that are not used, is required.
 
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
@@ -20,7 +21,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     set -eu; \
     cargo build --release --locked \
-        --package rdev-gateway --package rdev-executor --package rdev-projector; \
+        --package rdev-gateway --package rdev-executor --package rdev-projector \
+        --package rdev-cli; \
     # Static, because it runs in other people's images. An explicit target keeps the flag away
     # from build scripts and macros.
     host=$(rustc -vV | sed -n 's/^host: //p'); \
@@ -28,7 +30,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
         cargo build --release --locked --package rdev-shim --target "$host"; \
     mkdir /binaries; \
     cp target/release/rdev-gateway target/release/rdev-executor target/release/rdev-projector \
-        "target/$host/release/rdev-shim" /binaries/
+        target/release/rdev "target/$host/release/rdev-shim" /binaries/
 
 FROM scratch AS prebuilt
 COPY target/image/ /binaries/
@@ -44,6 +46,17 @@ RUN echo 'rdev:x:10001:10001:rdev:/home/rdev:/bin/sh' >> /etc/passwd; \
     chown 10001:10001 /home/rdev /var/lib/rdev
 ENV HOME=/home/rdev
 WORKDIR /home/rdev
+
+FROM base AS cli
+COPY --from=binaries /binaries/rdev /usr/local/bin/
+# Each is the place for a volume.
+RUN for who in server gateway executor projector auditor operator consumers; do \
+        mkdir -p "/var/lib/rdev-access/$who"; \
+    done; \
+    chown -R 10001:10001 /var/lib/rdev-access; \
+    chmod -R u=rwX,go= /var/lib/rdev-access
+USER 10001:10001
+ENTRYPOINT ["/usr/local/bin/rdev"]
 
 FROM base AS gateway
 COPY --from=binaries /binaries/rdev-gateway /usr/local/bin/

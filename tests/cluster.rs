@@ -8,13 +8,14 @@ mod programs;
 
 use std::time::Duration;
 
+use rdev_bus::access::Access;
 use rdev_contract::event::Kind;
 use rdev_contract::subject::EXEC_STREAM;
 use rdev_tests::Outcome;
 use rdev_tests::client::{Client, Stream};
 use rdev_tests::log::{self, ExecLog};
 use rdev_tests::transcript::Transcript;
-use rdev_tests::world::{Services, World};
+use rdev_tests::world::{Services, World, everybody};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -45,10 +46,13 @@ struct Clustered {
 /// The world's own server stays unused: its services are told of the three others.
 async fn clustered() -> Outcome<Clustered> {
     let directory = tempfile::Builder::new().prefix("rdev-test-r3-").tempdir()?;
-    let nats = NatsCluster::start(directory.path()).await?;
-    let options = options()
+    let keys = directory.path().join("access");
+    let accounts = Access::kept_in(&keys)?.configuration(Some(&everybody()));
+    let nats = NatsCluster::start(directory.path(), &accounts).await?;
+    let mut options = options()
         .variable("RDEV_NATS_URL", nats.url())
         .variable("RDEV_REPLICAS", "3");
+    options.access = Some(keys);
     let (world, services) = World::start(options).await?;
     Ok(Clustered {
         nats,

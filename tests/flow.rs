@@ -61,6 +61,8 @@ mod secrets;
 mod stdin;
 #[path = "flow/tally.rs"]
 mod tally;
+#[path = "flow/tenants.rs"]
+mod tenants;
 #[path = "flow/terminal.rs"]
 mod terminal;
 #[path = "flow/times.rs"]

@@ -90,9 +90,10 @@ const FOR_TESTS: [&str; 2] = ["rdev-embedded", "rdev-kube-standin"];
 
 /// Outside things, and the crates that own them: all others go through those. Tests of any crate
 /// may use them as a client of what they test.
-const OWNERS: [(&str, &[&str]); 21] = [
+const OWNERS: [(&str, &[&str]); 22] = [
     // The bench publishes what is not fenced, to show what fencing costs.
     ("async-nats", &["rdev-bus", "rdev-bench"]),
+    ("nkeys", &["rdev-bus"]),
     ("axum", &["rdev-gateway", "rdev-bench"]),
     ("tower-http", &["rdev-gateway"]),
     (

@@ -24,11 +24,12 @@ pub(crate) struct NatsCluster {
 }
 
 impl NatsCluster {
-    /// Starts the servers below this directory, and returns when they have elected a leader.
+    /// Starts the servers below this directory, with these accounts, and returns when they have elected
+    /// a leader.
     ///
     /// # Errors
     /// What did not start.
-    pub(crate) async fn start(directory: &Path) -> Outcome<Self> {
+    pub(crate) async fn start(directory: &Path, accounts: &str) -> Outcome<Self> {
         let mut ports = BTreeSet::new();
         while ports.len() < NODES {
             ports.insert(draw_port()?);
@@ -43,7 +44,7 @@ impl NatsCluster {
             options.server_name = name(index);
             options.extra_config = format!(
                 "cluster {{\n  name: rdev\n  listen: \"127.0.0.1:{port}\"\n  \
-                 routes: [{routes}]\n}}\n"
+                 routes: [{routes}]\n}}\n{accounts}"
             );
             NatsServer::start(options)
         });

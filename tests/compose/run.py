@@ -2,7 +2,7 @@
 """Tests docker-compose.yml and the Dockerfile with a Docker of its own, without any download.
 
     tests/compose/run.py                    builds the services, starts everything, runs a command
-    tests/compose/run.py --infrastructure   only NATS and PostgreSQL, whose images are stand-ins
+    tests/compose/run.py --infrastructure   only NATS, its users, and PostgreSQL
     tests/compose/run.py --binaries DIR     takes the services' binaries from there, builds nothing
     tests/compose/run.py --build-inside     builds in the Dockerfile's own stage (takes minutes)
 
@@ -40,6 +40,11 @@ from stand_ins import stand_ins
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVICES = ["rdev-gateway", "rdev-executor", "rdev-projector"]
+# Images, and the program in each.
+CLI_IMAGE = "rdev-cli"
+IMAGES = {**{name: name for name in SERVICES}, CLI_IMAGE: "rdev"}
+# The service that ends when it is done.
+ONCE = "rdev"
 SKIPPED = 77
 # Set for the copy of this script that runs inside the namespaces.
 INSIDE = "RDEV_COMPOSE_TEST_INSIDE"
@@ -63,7 +68,7 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--infrastructure", action="store_true", help="only NATS and PostgreSQL")
+    parser.add_argument("--infrastructure", action="store_true", help="only NATS, its users and PostgreSQL")
     parser.add_argument("--binaries", type=Path, help="directory with the services' binaries")
     parser.add_argument(
         "--build-inside", action="store_true", help="build in the Dockerfile's stage"
@@ -97,16 +102,21 @@ def run_inside(options):
         vendored = tempfile.TemporaryDirectory(prefix="rdev-vendored-")
         run(["cargo", "vendor", "--locked", vendored.name], cwd=ROOT)
         arguments += ["--vendored", vendored.name]
-    elif not options.infrastructure and not options.binaries:
-        arguments += ["--binaries", str(build())]
+    elif not options.binaries:
+        arguments += ["--binaries", str(build(wanted(options)))]
     namespaces = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command = ["unshare", *namespaces, sys.executable, __file__, *arguments]
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def build():
+def wanted(options):
+    """The images, and the program in each."""
+    return {CLI_IMAGE: IMAGES[CLI_IMAGE]} if options.infrastructure else IMAGES
+
+
+def build(images):
     """Builds the binaries as the Dockerfile's stage `build` does, and gathers them."""
-    packages = [word for service in SERVICES for word in ("--package", service)]
+    packages = [word for image in images for word in ("--package", image)]
     run(["cargo", "build", "--release", "--locked", *packages], cwd=ROOT, capture=False)
     host = re.search(r"^host: (.*)$", run(["rustc", "-vV"]), re.MULTILINE).group(1)
     static = {**os.environ, "RUSTFLAGS": "-C target-feature=+crt-static"}
@@ -115,7 +125,7 @@ def build():
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     gathered = target / "compose-test-binaries"
     gathered.mkdir(exist_ok=True)
-    for source in [target / "release" / name for name in SERVICES] + [
+    for source in [target / "release" / name for name in images.values()] + [
         target / host / "release" / "rdev-shim"
     ]:
         shutil.copy2(source, gathered / source.name)
@@ -136,12 +146,13 @@ def test(options, directory):
         compose = Compose(docker, project)
         compose("config", "--quiet")
         try:
+            compose("build", *([ONCE] if options.infrastructure else []), capture=False)
             if not options.infrastructure:
-                compose("build", capture=False)
                 check_images(docker)
             compose("up", "--detach", *names)
             wait_until_healthy(docker, compose, 2 if names else 5)
             check_infrastructure(compose)
+            check_nats_users(compose)
             if not options.infrastructure:
                 check_services(docker, compose)
                 check_restart(docker, compose)
@@ -236,7 +247,7 @@ def copy_project(directory, options):
     image = project / "target" / "image"
     image.mkdir(parents=True)
     if options.binaries:
-        for name in SERVICES + ["rdev-shim"]:
+        for name in [*wanted(options).values(), "rdev-shim"]:
             shutil.copy2(options.binaries / name, image / name)
             # As the Dockerfile has it done.
             if find("strip"):
@@ -250,7 +261,9 @@ def copy_project(directory, options):
 def wait_until_healthy(docker, compose, count):
     def healthy():
         identities = compose("ps", "--quiet").split()
-        states = [json.loads(docker("inspect", one))[0]["State"] for one in identities]
+        found = [json.loads(docker("inspect", one))[0] for one in identities]
+        service = "com.docker.compose.service"
+        states = [one["State"] for one in found if one["Config"]["Labels"][service] != ONCE]
         for state in states:
             if state["Status"] not in ("running", "created"):
                 raise SystemExit(f"a container ended: {state}")
@@ -270,9 +283,17 @@ def check_infrastructure(compose):
     say("NATS syncs always, PostgreSQL answers")
 
 
+def check_nats_users(compose):
+    """Nobody gets in without a key."""
+    connect = 'printf \'CONNECT {}\\r\\nPING\\r\\n\' | busybox timeout 2 busybox nc 127.0.0.1 4222'
+    answer = compose.execute("nats", "sh", "-c", connect, check=False)
+    assert "Authorization Violation" in answer, answer
+    say("NATS lets nobody in without a key")
+
+
 def check_images(docker):
     base = image_bytes(docker, "debian:bookworm-slim")
-    for name in SERVICES:
+    for name in IMAGES:
         described = json.loads(docker("image", "inspect", name))[0]
         assert described["Config"]["User"] == "10001:10001", described["Config"]
         added = image_bytes(docker, name) - base

@@ -16,7 +16,7 @@ use super::world;
 
 pub(super) const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
 /// The NATS client for Python.
-pub(super) const NATS_PY: &[&str] = &["nats-py==2.16.0"];
+pub(super) const NATS_PY: &[&str] = &["nats-py[nkeys]==2.16.0"];
 /// Installed once for all tests and runs of a target directory.
 const INSTALLED: &str = env!("CARGO_TARGET_TMPDIR");
 
@@ -231,7 +231,7 @@ async fn chromium_sees_the_same_and_does_not_loop() -> Outcome<()> {
 
 #[tokio::test]
 async fn a_plain_nats_subscriber_sees_the_same_sequence() -> Outcome<()> {
-    let packages = python_packages("nats-py", NATS_PY)?;
+    let packages = python_packages("nats-py-nkeys", NATS_PY)?;
     let (world, services) = world().await?;
     let client = &services.client;
     let session = client.session("nats-py").await?;

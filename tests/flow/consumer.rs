@@ -32,7 +32,7 @@ pub(super) enum Language {
 
 impl Language {
     pub(super) fn python() -> Outcome<Self> {
-        Ok(Self::Python(python_packages("nats-py", NATS_PY)?))
+        Ok(Self::Python(python_packages("nats-py-nkeys", NATS_PY)?))
     }
 
     /// None where there is no npm.
@@ -66,6 +66,16 @@ pub(super) struct Consumer {
 
 impl Consumer {
     pub(super) fn start(language: &Language, name: &str, arguments: &[&str]) -> Outcome<Self> {
+        Self::start_as(language, name, arguments, None)
+    }
+
+    /// As the user whose seed is in this file.
+    pub(super) fn start_as(
+        language: &Language,
+        name: &str,
+        arguments: &[&str],
+        seed: Option<&Path>,
+    ) -> Outcome<Self> {
         let (mut command, copy) = match language {
             Language::Python(packages) => {
                 let mut command = tokio::process::Command::new("python3");
@@ -83,6 +93,9 @@ impl Consumer {
                 (command, Some(copy))
             }
         };
+        if let Some(seed) = seed {
+            command.env("NATS_NKEY", seed);
+        }
         let mut child = command
             .args(arguments)
             .stdout(Stdio::piped())
@@ -99,7 +112,14 @@ impl Consumer {
 
     /// One that follows the project of the tests, from now on.
     pub(super) async fn live(language: &Language, url: &str) -> Outcome<Self> {
-        let mut consumer = Self::start(language, "live", &[url, "demo"])?;
+        Self::start(language, "live", &[url, "demo"])?
+            .following()
+            .await
+    }
+
+    /// When it says that it follows.
+    pub(super) async fn following(self) -> Outcome<Self> {
+        let mut consumer = self;
         let errors = consumer.child.stderr.take().ok_or("no errors")?;
         let mut errors = BufReader::new(errors).lines();
         let said = tokio::time::timeout(PATIENCE, errors.next_line()).await??;

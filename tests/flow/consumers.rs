@@ -19,7 +19,7 @@ use super::{options, world};
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The numbered events among `[sequence, message]` lines, as readers know them.
-fn numbered(lines: &[Value]) -> Vec<(String, Value)> {
+pub(super) fn numbered(lines: &[Value]) -> Vec<(String, Value)> {
     let mut events = Vec::new();
     for line in lines {
         let first = line[1]["first"].as_u64().unwrap_or(0);
@@ -30,7 +30,7 @@ fn numbered(lines: &[Value]) -> Vec<(String, Value)> {
     events
 }
 
-fn as_read(transcript: &Transcript) -> Vec<(String, Value)> {
+pub(super) fn as_read(transcript: &Transcript) -> Vec<(String, Value)> {
     let place = |id: &str| {
         id.rsplit_once('-')
             .map_or("", |(place, _)| place)
@@ -44,7 +44,7 @@ fn as_read(transcript: &Transcript) -> Vec<(String, Value)> {
 }
 
 /// Each message of the log, as these programs print them.
-async fn stored(world: &World) -> Outcome<Vec<Value>> {
+pub(super) async fn stored(world: &World) -> Outcome<Vec<Value>> {
     let client = async_nats::connect(world.nats.url()).await?;
     let log = async_nats::jetstream::new(client);
     let mut log = log.get_stream(EXEC_STREAM).await?;
@@ -60,7 +60,7 @@ async fn stored(world: &World) -> Outcome<Vec<Value>> {
 
 const COMMAND: &str = "echo héllo; echo err >&2; sleep 0.3; printf end; exit 3";
 
-async fn run(client: &Client, session: &str, stream: &str) -> Outcome<Transcript> {
+pub(super) async fn run(client: &Client, session: &str, stream: &str) -> Outcome<Transcript> {
     let body = json!({"type": "shell", "command": COMMAND, "stream_id": stream});
     let transcript = client.run(session, &body).await?;
     transcript.check()?;

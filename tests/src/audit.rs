@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use rdev_bus::access::Role;
 use serde_json::Value;
 
 use crate::Outcome;
@@ -49,6 +50,7 @@ impl World {
             .args(["audit", "--json"])
             .args(arguments)
             .env("RDEV_NATS_URL", self.nats.url())
+            .env("RDEV_NATS_CREDS", self.access.seed_of(Role::Auditor))
             .env("RDEV_POSTGRES_URL", &self.postgres_url)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())

@@ -7,6 +7,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rdev_bus::Bus;
+use rdev_bus::access::{Access, Login, Role};
+use rdev_contract::id::ProjectId;
 use rdev_embedded::{
     Child, Durability, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Signal,
     SyncInterval,
@@ -40,6 +42,10 @@ pub struct Options {
     pub shim: PathBuf,
     /// When the log is synced to disk.
     pub sync: SyncInterval,
+    /// Where the keys of the log's users are; made for this world if it is none.
+    pub access: Option<PathBuf>,
+    /// Projects that somebody else reads, and nothing else.
+    pub consumers: Vec<ProjectId>,
     /// Variables for all services.
     pub variables: Vec<(String, String)>,
 }
@@ -52,6 +58,8 @@ impl Options {
             program: program.into(),
             shim: shim.into(),
             sync: SyncInterval::Always,
+            access: None,
+            consumers: Vec::new(),
             variables: Vec::new(),
         }
     }
@@ -74,8 +82,10 @@ struct SharedPostgres {
 /// A running rdev.
 #[derive(Debug)]
 pub struct World {
-    /// Its log.
+    /// Its log. Whoever says nothing about who it is may do everything there, as a test does.
     pub nats: NatsServer,
+    /// The users of its log: each service is one of them.
+    pub access: Access,
     /// The URL of its database.
     pub postgres_url: String,
     _postgres: Arc<SharedPostgres>,
@@ -143,10 +153,17 @@ impl World {
         let mut nats = NatsOptions::new(directory.path().join("nats"));
         nats.sync_interval = options.sync;
         nats.monitor_port = Some(0);
+        let own = directory.path().join("access");
+        let mut access = Access::kept_in(options.access.as_deref().unwrap_or(&own))?;
+        for project in &options.consumers {
+            access.add_consumer(project.clone())?;
+        }
+        nats.extra_config = access.configuration(Some(&everybody()));
         let (nats, database) = tokio::join!(NatsServer::start(nats), database());
         let (postgres, postgres_url) = database?;
         Ok(Self {
             nats: nats?,
+            access,
             postgres_url,
             _postgres: postgres,
             directory,
@@ -246,7 +263,7 @@ impl World {
     /// When the process cannot be started.
     pub fn gateway(&mut self) -> Outcome<(Service, Client)> {
         let address = free_address()?;
-        let service = self.service("gateway", &[("RDEV_LISTEN", address.to_string())])?;
+        let service = self.service(Role::Gateway, &[("RDEV_LISTEN", address.to_string())])?;
         Ok((service, Client::new(format!("http://{address}"), PROJECT)))
     }
 
@@ -255,7 +272,7 @@ impl World {
     /// # Errors
     /// When the process cannot be started.
     pub fn gateway_with(&mut self, variables: &[(&str, String)]) -> Outcome<Service> {
-        self.service("gateway", variables)
+        self.service(Role::Gateway, variables)
     }
 
     /// Starts one more gateway that reaches the log through a proxy, and a client for it.
@@ -265,7 +282,7 @@ impl World {
     pub fn gateway_through(&mut self, proxy: &Proxy) -> Outcome<(Service, Client)> {
         let address = free_address()?;
         let variables = [("RDEV_LISTEN", address.to_string()), nats_through(proxy)];
-        let service = self.service("gateway", &variables)?;
+        let service = self.service(Role::Gateway, &variables)?;
         Ok((service, Client::new(format!("http://{address}"), PROJECT)))
     }
 
@@ -326,7 +343,7 @@ impl World {
     /// # Errors
     /// When the process cannot be started.
     pub fn executor_with(&mut self, variables: &[(&str, String)]) -> Outcome<Service> {
-        self.service("executor", variables)
+        self.service(Role::Executor, variables)
     }
 
     /// Starts one more projector.
@@ -334,7 +351,7 @@ impl World {
     /// # Errors
     /// When the process cannot be started.
     pub fn projector(&mut self) -> Outcome<Service> {
-        self.service("projector", &[])
+        self.service(Role::Projector, &[])
     }
 
     /// Waits until a gateway serves, its read model included.
@@ -374,8 +391,9 @@ impl World {
         text
     }
 
-    fn service(&mut self, name: &str, variables: &[(&str, String)]) -> Outcome<Service> {
+    fn service(&mut self, role: Role, variables: &[(&str, String)]) -> Outcome<Service> {
         self.services += 1;
+        let name = role.name();
         let log = self
             .directory
             .path()
@@ -383,6 +401,7 @@ impl World {
         let mut program = Program::new(&self.options.program)
             .argument(name)
             .variable("RDEV_NATS_URL", self.nats.url())
+            .variable("RDEV_NATS_CREDS", self.access.seed_of(role))
             .variable("RDEV_POSTGRES_URL", &self.postgres_url)
             .log(&log);
         for (name, value) in &self.options.variables {
@@ -455,6 +474,16 @@ async fn database() -> Outcome<(Arc<SharedPostgres>, String)> {
     connection.await??;
     let url = postgres.server.url_of(&name);
     Ok((postgres, url))
+}
+
+/// The user of tests: whoever says nothing.
+#[must_use]
+pub fn everybody() -> Login {
+    Login {
+        user: "test".to_owned(),
+        password: "test".to_owned(),
+        is_default: true,
+    }
 }
 
 fn nats_through(proxy: &Proxy) -> (&'static str, String) {

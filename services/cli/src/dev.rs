@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdev_archive::{ArchiveUrl, InvalidArchiveUrl};
+use rdev_bus::access::{Access, AccessError, Login, Role};
 use rdev_contract::key::ApiKey;
 use rdev_embedded::{
     DeathSignal, Home, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Server,
-    StartError,
+    StartError, password_kept_in,
 };
 use rdev_runtime::Shutdown;
 use rdev_runtime::telemetry::TelemetryArgs;
@@ -28,9 +29,10 @@ const MARKER_FILE: &str = "rdev-data";
 /// Between two tries to start a server that ended: a full disk or a taken port may pass.
 const SERVER_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The service whose commands end with everything else: nobody would take them over.
-const EXECUTOR: &str = "executor";
+/// Its commands end with everything else: nobody would take them over.
 const EXECUTOR_FLAGS: &[&str] = &["--cancel-on-shutdown"];
+/// The user of people on this machine.
+const NATS_USER: &str = "rdev";
 /// Whoever sets it is obeyed; else [`LogLimit`] chooses.
 const LOG_MAX_BYTES_VARIABLE: &str = "RDEV_LOG_MAX_BYTES";
 /// Whoever sets it is obeyed; else there is a file to begin with.
@@ -104,6 +106,9 @@ pub(crate) enum DevError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The log's users cannot be had.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// There can be no archive in the data directory.
     #[error(transparent)]
     Archive(#[from] InvalidArchiveUrl),
@@ -138,9 +143,8 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
         Some(_) => None,
         None => Some(LogLimit::of(&data_dir).map_err(|error| data_dir_error(&data_dir, &error))?),
     };
-    let mut nats_options = NatsOptions::new(data_dir.join("nats"));
+    let (access, mut nats_options) = log(&data_dir)?;
     nats_options.max_store_bytes = log_limit.map(LogLimit::store_bytes);
-    nats_options.needs_password = true;
     let (nats, postgres) = tokio::try_join!(
         NatsServer::start(nats_options),
         Postgres::start(PostgresOptions::new(data_dir.join("postgres"))),
@@ -155,6 +159,8 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
         listen,
         log_limit,
         nats: nats.url(),
+        nats_address: nats.address(),
+        access,
         postgres: postgres.url(),
         archive: archive.to_string(),
     };
@@ -168,6 +174,23 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
     result
 }
 
+/// The log's users, and a server that knows them. The services have a key each; the person who has
+/// this directory has a password, and may do everything.
+fn log(data_dir: &Path) -> Result<(Access, NatsOptions), DevError> {
+    let keys = data_dir.join("access");
+    let access = Access::kept_in(&keys)?;
+    let mut options = NatsOptions::new(data_dir.join("nats"));
+    let login = Login {
+        user: NATS_USER.to_owned(),
+        password: password_kept_in(&keys.join("password"))?,
+        is_default: false,
+    };
+    options.extra_config = access.configuration(Some(&login));
+    options.heir = Some(Access::ACCOUNT.to_owned());
+    options.login = Some((login.user, login.password));
+    Ok((access, options))
+}
+
 struct Settings {
     key: ApiKey,
     needs_key: bool,
@@ -175,7 +198,11 @@ struct Settings {
     templates: OsString,
     listen: SocketAddr,
     log_limit: Option<LogLimit>,
+    /// For people: who has it may do everything.
     nats: String,
+    /// For services, each of which has a key of its own.
+    nats_address: String,
+    access: Access,
     postgres: String,
     archive: String,
 }
@@ -185,19 +212,21 @@ impl Settings {
         self.data_dir.join("logs")
     }
 
-    fn service(&self, name: &'static str) -> Result<Service, DevError> {
+    fn service(&self, role: Role) -> Result<Service, DevError> {
+        let name = role.name();
         // By path: the link in /proc would lead to the launcher that sets the death signal.
         let program =
             std::env::current_exe().map_err(|error| data_dir_error(&self.data_dir, &error))?;
         let log = self.logs().join(format!("{name}.log"));
         let program = Program::new(program)
             .argument(name)
-            .arguments(if name == EXECUTOR {
+            .arguments(if role == Role::Executor {
                 EXECUTOR_FLAGS
             } else {
                 &[]
             })
-            .variable("RDEV_NATS_URL", &self.nats)
+            .variable("RDEV_NATS_URL", &self.nats_address)
+            .variable("RDEV_NATS_CREDS", self.access.seed_of(role))
             .variable("RDEV_POSTGRES_URL", &self.postgres)
             .variable("RDEV_ARCHIVE_URL", &self.archive)
             .variable("RDEV_LISTEN", self.listen.to_string())
@@ -220,8 +249,8 @@ impl Settings {
 async fn with_services(settings: &Settings, shutdown: &Shutdown) -> Result<(), DevError> {
     let services = Shutdown::new();
     let mut tasks = JoinSet::new();
-    for name in ["projector", EXECUTOR, "gateway"] {
-        let service = settings.service(name)?;
+    for role in [Role::Projector, Role::Executor, Role::Gateway] {
+        let service = settings.service(role)?;
         tasks.spawn(service.keep_running(services.clone()));
     }
     let used = tokio::select! {
@@ -266,7 +295,7 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
     demo.wait_until_ready().await.map_err(not_ready)?;
     let session = demo.session(&settings.data_dir).await.map_err(not_ready)?;
     let lines = format!(
-        "ready: {base}\n{}\n  key, where one is asked for: {}\n  NATS, for consumers:    {}\n  PostgreSQL, for audits: {}\n  \
+        "ready: {base}\n{}\n  key, where one is asked for: {}\n  NATS, for consumers:    {} (may do everything)\n  PostgreSQL, for audits: {}\n  \
          archive, for audits:    {}\n  logs and data:          {}\n",
         demo.walk_through(&session),
         settings.key,

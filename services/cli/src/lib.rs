@@ -7,6 +7,7 @@ mod dev;
 mod dev_key;
 mod keys;
 mod log_limit;
+mod nats;
 mod supervise;
 
 use std::process::ExitCode;
@@ -31,6 +32,10 @@ enum Command {
     Executor(Box<rdev_executor::config::Config>),
     /// Run the service that writes the read model.
     Projector(Box<Service<rdev_projector::Config>>),
+    /// Make the keys of a nats-server's users, and what it is to include in its configuration.
+    NatsConfig(nats::ConfigOptions),
+    /// Make the streams that consumers of one project read.
+    NatsCopies(Box<nats::CopiesOptions>),
     /// Verify the log, and the read model against it.
     Audit(Box<audit::Options>),
     /// Make, list, rotate and revoke API keys.
@@ -73,6 +78,16 @@ pub fn main() -> ExitCode {
             let Service { config, telemetry } = *projector;
             let run = |shutdown| rdev_projector::run(config, shutdown);
             service::run("rdev projector", &telemetry, run)
+        }
+        Command::NatsConfig(options) => {
+            let telemetry = options.telemetry.clone();
+            let config = async |_| nats::config(options);
+            service::run("rdev nats-config", &telemetry, config)
+        }
+        Command::NatsCopies(options) => {
+            let telemetry = options.telemetry.clone();
+            let copies = |shutdown| nats::copies(*options, shutdown);
+            service::run("rdev nats-copies", &telemetry, copies)
         }
         Command::Audit(options) => audit::main(&options),
         Command::Keys(options) => {

@@ -181,10 +181,8 @@ async fn connect(
                 }
                 Err(error @ TopologyError::Drift { .. }) => return Err(error.into()),
             },
-            Err(error @ ConnectError::Unreachable { .. }) => {
-                tracing::warn!(%error, "waiting for the log");
-            }
-            Err(error @ ConnectError::Unsuitable(_)) => return Err(error.into()),
+            Err(error) if error.is_retryable() => tracing::warn!(%error, "waiting for the log"),
+            Err(error) => return Err(error.into()),
         }
         tokio::select! {
             () = tokio::time::sleep(START_RETRY_DELAY) => {}

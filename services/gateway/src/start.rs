@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdev_archive::Archive;
+use rdev_bus::Bus;
 use rdev_bus::keys::KeyNews;
 use rdev_bus::topology::TopologyError;
-use rdev_bus::{Bus, ConnectError};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::position::StreamSeq;
 use rdev_readmodel::ReadModel;
@@ -210,17 +210,15 @@ async fn reach_twice(config: &Config) -> Result<(Arc<Bus>, Arc<Bus>), StartError
 async fn reach(config: &Config, name: &str) -> Result<Bus, StartError> {
     loop {
         let failure = match Bus::connect(config.bus.clone(), name).await {
-            Ok(bus) => match bus.ensure_topology().await {
+            Ok(bus) => match bus.ensure_log().await {
                 Ok(()) => return Ok(bus),
                 Err(error @ TopologyError::Drift { .. }) => {
                     return Err(StartError::Log(error.to_string()));
                 }
                 Err(error @ TopologyError::Failed { .. }) => error.to_string(),
             },
-            Err(error @ ConnectError::Unsuitable(_)) => {
-                return Err(StartError::Log(error.to_string()));
-            }
-            Err(error @ ConnectError::Unreachable { .. }) => error.to_string(),
+            Err(error) if error.is_retryable() => error.to_string(),
+            Err(error) => return Err(StartError::Log(error.to_string())),
         };
         tracing::warn!(reason = failure, "the log cannot be used yet, trying again");
         tokio::time::sleep(CONNECT_RETRY_DELAY).await;

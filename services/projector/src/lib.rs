@@ -210,10 +210,8 @@ async fn prepare(config: &Config, standing: &watch::Sender<Standing>) -> Result<
     loop {
         match Bus::connect(config.bus.clone(), "rdev-projector").await {
             Ok(bus) => return Ok(bus),
-            Err(reason @ ConnectError::Unreachable { .. }) => {
-                tracing::warn!(%reason, "waiting for NATS");
-            }
-            Err(error @ ConnectError::Unsuitable(_)) => return Err(error.into()),
+            Err(reason) if reason.is_retryable() => tracing::warn!(%reason, "waiting for NATS"),
+            Err(error) => return Err(error.into()),
         }
         backoff.pause().await;
     }

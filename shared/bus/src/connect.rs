@@ -1,14 +1,14 @@
 //! The connection: how long to wait, how fast to come back, and what a server must be able to do.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream;
+use async_nats::{ConnectErrorKind, jetstream};
 use rdev_runtime::parse_duration;
 use tokio::sync::watch;
 
 use crate::capacity::Capacity;
+use crate::credentials::{CREDENTIALS_VARIABLE, Credentials};
 
 /// `Nats-Expected-Last-Subject-Sequence-Subject`, per-message TTL and batched direct get at once
 /// exist from this version on.
@@ -41,13 +41,15 @@ pub struct BusConfig {
         default_value = "nats://127.0.0.1:4222"
     )]
     pub url: String,
-    /// NATS credentials file.
+    /// File that says who this is to NATS: the seed of a user (nkey), or credentials of a user with
+    /// a JWT.
     #[arg(
         long = "nats-creds",
-        env = "RDEV_NATS_CREDS",
-        value_name = "RDEV_NATS_CREDS"
+        env = CREDENTIALS_VARIABLE,
+        value_name = CREDENTIALS_VARIABLE,
+        value_parser = Credentials::read
     )]
-    pub credentials: Option<PathBuf>,
+    pub credentials: Option<Credentials>,
     /// Copies of each stream in a NATS cluster: 1, 3 or 5.
     #[arg(long, env = "RDEV_REPLICAS", value_name = "RDEV_REPLICAS", default_value_t = 1, value_parser = replicas)]
     pub replicas: usize,
@@ -85,7 +87,7 @@ pub struct Bus {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The address or the credentials cannot be used, or nobody answers.
+    /// The address cannot be used, or nobody answers.
     #[error("cannot connect to NATS at {url}: {reason}")]
     Unreachable {
         /// Where.
@@ -96,6 +98,25 @@ pub enum ConnectError {
     /// The server cannot do what rdev needs of it.
     #[error("the NATS server {0}")]
     Unsuitable(String),
+    /// The server does not let us in.
+    #[error("the NATS server at {url} refuses {whom}")]
+    Refused {
+        /// Where.
+        url: String,
+        /// Whom, and which setting says so.
+        whom: &'static str,
+    },
+}
+
+impl ConnectError {
+    /// Whether trying again can help: the server may not be there yet.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Unsuitable(_) | Self::Refused { .. } => false,
+        }
+    }
 }
 
 impl Bus {
@@ -123,16 +144,17 @@ impl Bus {
                 log_event(&event);
                 std::future::ready(())
             });
-        if let Some(path) = &config.credentials {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| unreachable(format!("{}: {error}", path.display())))?;
-            options = options
-                .credentials(&text)
-                .map_err(|error| unreachable(format!("{}: {error}", path.display())))?;
-        }
+        let mut whom = "a client that names no user (RDEV_NATS_CREDS)";
         // The client library does not take them from the address.
         if let Some((user, password)) = user_and_password(&config.url) {
             options = options.user_and_password(user, password);
+            whom = "the user and password of RDEV_NATS_URL";
+        }
+        if let Some(credentials) = &config.credentials {
+            options = credentials
+                .apply(options)
+                .map_err(|error| unreachable(error.to_string()))?;
+            whom = "the user of RDEV_NATS_CREDS";
         }
         let addresses: Vec<String> = config
             .url
@@ -141,7 +163,20 @@ impl Bus {
             .collect();
         let client = async_nats::connect_with_options(addresses, options)
             .await
-            .map_err(|error| unreachable(error.to_string()))?;
+            .map_err(|error| match error.kind() {
+                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                    ConnectError::Refused {
+                        url: without_secrets(&config.url),
+                        whom,
+                    }
+                }
+                ConnectErrorKind::ServerParse
+                | ConnectErrorKind::Dns
+                | ConnectErrorKind::TimedOut
+                | ConnectErrorKind::Tls
+                | ConnectErrorKind::Io
+                | ConnectErrorKind::MaxReconnects => unreachable(error.to_string()),
+            })?;
         check_server(&client)?;
         // So that this connection is not taken for a new one by whoever watches for those.
         let first = connections.wait_for(|count| *count > 0);

@@ -7,12 +7,13 @@
 //! ([`follow`]). One process at a time schedules ([`term`]): it follows what waits ([`waiting`]),
 //! counts the executors' slots ([`slots`]) and admits commands ([`admit`]), which a durable consumer
 //! hands out ([`queue`]). Orders for them are kept in a stream of their own ([`control`]), who gave them in
-//! another ([`trail`]), API keys in a
-//! bucket ([`keys`]).
+//! another ([`trail`]), API keys in a bucket ([`keys`]). Which user of a server may do what of all this
+//! is said in one place ([`access`]).
 //!
 //! Invariant: a publish is two awaits, the second being the ack; what was not acknowledged is
 //! looked up at the leader before anything else is decided.
 
+pub mod access;
 mod activity;
 pub mod admit;
 pub mod append;
@@ -20,6 +21,7 @@ mod capacity;
 mod connect;
 pub mod control;
 mod count;
+mod credentials;
 pub mod fence;
 pub mod follow;
 pub mod keys;
@@ -39,6 +41,7 @@ pub mod trail;
 pub mod waiting;
 
 pub use connect::{Bus, BusConfig, ConnectError};
+pub use credentials::Credentials;
 pub use pace::Pace;
 pub use rdev_contract::envelope::Stored;
 pub use read::{LogStream, ReadError, StreamIdentity};

@@ -55,12 +55,21 @@ fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> TopologyError {
 }
 
 impl Bus {
-    /// Makes what is missing of the log.
+    /// Makes what is missing of the log, the work queue included; for whoever works.
     ///
     /// # Errors
     /// See [`TopologyError`]. [`TopologyError::Failed`] may pass: a cluster that has just started
     /// elects its leaders first, which takes up to 10 s.
     pub async fn ensure_topology(&self) -> Result<(), TopologyError> {
+        self.ensure_log().await?;
+        self.ensure_work_queue().await
+    }
+
+    /// Makes what is missing of the log's streams and buckets.
+    ///
+    /// # Errors
+    /// See [`TopologyError`], and [`Self::ensure_topology`].
+    pub async fn ensure_log(&self) -> Result<(), TopologyError> {
         for wanted in [
             self.exec_stream(),
             self.session_stream(),
@@ -69,7 +78,6 @@ impl Bus {
             self.ensure_stream(wanted).await?;
         }
         self.ensure_control_stream().await?;
-        self.ensure_work_queue().await?;
         self.ensure_bucket(subject::ACTIVITY_BUCKET, ACTIVITY_TTL)
             .await?;
         self.ensure_keys().await?;

@@ -53,6 +53,9 @@ pub const CONTROL_SOURCE: &str = "rdev.control.>";
 /// The destination of the republish; see [`CONTROL_SOURCE`].
 pub const CONTROL_DESTINATION: &str = "rdev.ordered.>";
 
+/// Where the copies that consumers of one project read get their messages: below it, by project.
+pub const COPIED: &str = "rdev.copied";
+
 const KEYS_PREFIX: &str = "$KV.RDEV_KEYS.";
 
 /// An entry of the bucket of keys.
@@ -165,6 +168,30 @@ impl Filter {
     #[must_use]
     pub fn kind(kind: Kind) -> Self {
         Self(format!("rdev.exec.*.*.*.{kind}"))
+    }
+
+    /// All entries of a bucket.
+    #[must_use]
+    pub fn bucket(bucket: &str) -> Self {
+        Self(format!("$KV.{bucket}.>"))
+    }
+
+    /// All messages of one project's execs.
+    #[must_use]
+    pub fn project_execs(project: &ProjectId) -> Self {
+        Self(format!("rdev.exec.{project}.>"))
+    }
+
+    /// All facts of one project's sessions.
+    #[must_use]
+    pub fn project_sessions(project: &ProjectId) -> Self {
+        Self(format!("rdev.session.{project}.>"))
+    }
+
+    /// All stored messages of one project's execs as they arrive, after storage.
+    #[must_use]
+    pub fn live_project(project: &ProjectId) -> Self {
+        Self(format!("rdev.live.{project}.>"))
     }
 
     /// All stored messages of one exec as they arrive, after storage.

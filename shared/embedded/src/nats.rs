@@ -1,8 +1,6 @@
 //! A nats-server with JetStream, on 127.0.0.1, with its store and configuration in one directory:
-//!
-//! - `nats.conf` (written by us at every start), `jetstream/` (the store), `server.log`;
-//! - `password` (readable by its owner only), if one is asked for: whoever can publish a command can
-//!   run one, so on a machine with several users they must be kept out.
+//! `nats.conf` (written by us at every start, readable by its owner only), `jetstream/` (the store),
+//! `server.log`.
 
 use crate::child::{Child, DeathSignal, Program};
 use crate::claim::Claim;
@@ -24,9 +22,6 @@ use tokio::net::TcpStream;
 
 /// The name for error messages.
 const SERVER: &str = "nats-server";
-
-/// The user that the password is for.
-const USER: &str = "rdev";
 
 /// A batch of events is up to 256 KiB of JSON, other messages up to 1 MiB; the services refuse a
 /// server with less.
@@ -69,22 +64,24 @@ pub struct NatsOptions {
     pub max_payload_bytes: u32,
     /// The name of the server; in a cluster each needs its own.
     pub server_name: String,
-    /// Whether clients need a password, which is made and then carried by [`NatsServer::url`].
-    /// Without it every user of the machine can publish commands. Not for an `extra_config` that
-    /// has accounts or users of its own.
-    pub needs_password: bool,
+    /// User and password that [`NatsServer::url`] carries; it is `extra_config` that lets them in.
+    pub login: Option<(String, String)>,
     /// What all streams may take on disk; `None` leaves it to the server, which takes three quarters
     /// of what is free when it starts, and refuses a stream whose own limit is above that.
     pub max_store_bytes: Option<u64>,
-    /// More text for the configuration file (cluster, accounts).
+    /// More text for the configuration file (cluster, accounts). Without accounts or users in it every
+    /// user of the machine can publish commands.
     pub extra_config: String,
+    /// The account of `extra_config` that goes on with the streams which this server has from a time
+    /// without accounts.
+    pub heir: Option<String>,
     /// The program; `None` finds or installs one.
     pub program: Option<PathBuf>,
 }
 
 impl NatsOptions {
     /// A server in this directory, on a free port, that syncs before each acknowledgement and
-    /// asks for no password.
+    /// lets everybody in.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -93,9 +90,10 @@ impl NatsOptions {
             sync_interval: SyncInterval::default(),
             max_payload_bytes: MAX_PAYLOAD_BYTES,
             server_name: "rdev".to_owned(),
-            needs_password: false,
+            login: None,
             max_store_bytes: None,
             extra_config: String::new(),
+            heir: None,
             program: None,
         }
     }
@@ -117,7 +115,6 @@ pub struct NatsHome {
     options: NatsOptions,
     claim: Arc<Claim>,
     program: PathBuf,
-    password: Option<String>,
 }
 
 impl NatsServer {
@@ -131,13 +128,18 @@ impl NatsServer {
         Self::launch(home).await
     }
 
-    /// The URL for clients, with the password if one is needed.
+    /// The URL for clients, with the login if there is one.
     pub fn url(&self) -> String {
         let port = self.ports.client;
-        match &self.home.password {
-            Some(password) => format!("nats://{USER}:{password}@127.0.0.1:{port}"),
-            None => format!("nats://127.0.0.1:{port}"),
+        match &self.home.options.login {
+            Some((user, password)) => format!("nats://{user}:{password}@127.0.0.1:{port}"),
+            None => self.address(),
         }
+    }
+
+    /// The URL without a login, for clients that have another.
+    pub fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.ports.client)
     }
 
     /// The URL of the monitoring pages, if they were asked for.
@@ -159,31 +161,21 @@ impl NatsHome {
             None => locate::locate_nats_server()?,
         };
         let claim = Claim::take(&options.directory, 0o700)?;
-        let password = match options.needs_password {
-            true => Some(secret::kept_in(&claim.directory().join("password"))?),
-            false => None,
-        };
         Ok(Self {
             options,
             claim: Arc::new(claim),
             program,
-            password,
         })
     }
 
     fn configuration(&self, ports: Ports) -> String {
-        let Self {
-            options, password, ..
-        } = self;
+        let options = &self.options;
         let directory = quoted(&self.claim.directory().to_string_lossy());
         let monitor = ports
             .monitor
             .map(|port| format!("http: \"127.0.0.1:{port}\"\n"));
         let store = options.max_store_bytes;
         let store = store.map(|bytes| format!("  max_file_store: {bytes}\n"));
-        let authorization = password.as_ref().map(|password| {
-            format!("authorization {{ user: {USER}, password: \"{password}\" }}\n")
-        });
         format!(
             "# Written at every start; changes here are lost.\n\
              server_name: {name}\n\
@@ -191,14 +183,13 @@ impl NatsHome {
              max_payload: {payload}\n\
              ports_file_dir: {directory}\n\
              jetstream {{\n  store_dir: {directory}\n  sync_interval: {sync}\n{store}}}\n\
-             {monitor}{authorization}{extra}\n",
+             {monitor}{extra}\n",
             name = quoted(&options.server_name),
             port = ports.client,
             payload = options.max_payload_bytes,
             sync = options.sync_interval,
             store = store.unwrap_or_default(),
             monitor = monitor.unwrap_or_default(),
-            authorization = authorization.unwrap_or_default(),
             extra = options.extra_config,
         )
     }
@@ -237,6 +228,9 @@ impl Home for NatsHome {
         let directory = self.claim.directory();
         let claim = Arc::clone(&self.claim);
         blocking(move || claim.end_leftovers(&[], &[SERVER])).await?;
+        if let Some(heir) = &self.options.heir {
+            hand_over(directory, heir).map_err(|source| StartError::file(directory, source))?;
+        }
         remove_port_files(directory).map_err(|source| StartError::file(directory, source))?;
         let configuration = directory.join("nats.conf");
         secret::write(&configuration, &self.configuration(ports))
@@ -268,6 +262,16 @@ impl Home for NatsHome {
         };
         launch.until(ready).await
     }
+}
+
+/// The server keeps the streams of each account in a directory of its own.
+fn hand_over(directory: &Path, heir: &str) -> io::Result<()> {
+    let store = directory.join("jetstream");
+    let (former, now) = (store.join("$G"), store.join(heir));
+    if former.exists() && !now.exists() {
+        fs::rename(former, now)?;
+    }
+    Ok(())
 }
 
 /// The server writes this file once it listens; its name carries the process number, so it speaks

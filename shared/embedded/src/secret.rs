@@ -11,7 +11,10 @@ use std::path::Path;
 const PASSWORD_BYTES: usize = 16;
 
 /// The password in the file; made when the file is missing or empty.
-pub(crate) fn kept_in(path: &Path) -> Result<String, StartError> {
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn kept_in(path: &Path) -> Result<String, StartError> {
     let failed = |source| StartError::file(path, source);
     match fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),

@@ -2,11 +2,15 @@
 // the place. Told at least once: sequence, session, exec, and the data of `complete`.
 //
 //     node completes.mjs nats://127.0.0.1:4222 demo billing
+import { readFileSync } from "node:fs";
 import { AckPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
 
 const [url, project, name] = process.argv.slice(2);
-const client = await connect({ servers: url, maxReconnectAttempts: -1 });
+// NATS_NKEY: the file with the seed of a user who may read, where the server wants one.
+const seed = process.env.NATS_NKEY && readFileSync(process.env.NATS_NKEY, "utf8").trim();
+const authenticator = seed && nkeyAuthenticator(new TextEncoder().encode(seed));
+const client = await connect({ servers: url, authenticator, maxReconnectAttempts: -1 });
 await (await jetstreamManager(client)).consumers.add("RDEV_EXEC", {
   durable_name: name,
   ack_policy: AckPolicy.Explicit,

@@ -6,6 +6,7 @@ the place. Told at least once: sequence, session, exec, and the data of `complet
 
 import asyncio
 import json
+import os
 import sys
 
 import nats
@@ -15,7 +16,10 @@ QUIET_SECONDS = 5
 
 
 async def main(url: str, project: str, name: str) -> None:
-    client = await nats.connect(url, max_reconnect_attempts=-1)
+    # NATS_NKEY: the file with the seed of a user who may read, where the server wants one.
+    client = await nats.connect(
+        url, nkeys_seed=os.environ.get("NATS_NKEY"), max_reconnect_attempts=-1
+    )
     log = client.jetstream()
     subject = f"rdev.exec.{project}.*.*.complete"
     consumer = await log.pull_subscribe(subject, durable=name, stream="RDEV_EXEC")

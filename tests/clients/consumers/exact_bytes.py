@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import sys
 
 import nats
@@ -42,7 +43,8 @@ def piece(data: dict) -> bytes:
 
 
 async def main(url: str, project: str, session: str, stream: str, wanted: str) -> None:
-    client = await nats.connect(url)
+    # NATS_NKEY: the file with the seed of a user who may read, where the server wants one.
+    client = await nats.connect(url, nkeys_seed=os.environ.get("NATS_NKEY"))
     log = client.jetstream()
     subject = f"rdev.exec.{project}.{session}.{stream}.>"
     digest, sequence, fragments = hashlib.sha256(), 0, ""

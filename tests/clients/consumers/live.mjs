@@ -2,12 +2,16 @@
 // one exec in order.
 //
 //     node live.mjs nats://127.0.0.1:4222 demo
+import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
 
 const [url, project] = process.argv.slice(2);
-const client = await connect({ servers: url, maxReconnectAttempts: -1 });
+// NATS_NKEY: the file with the seed of a user who may read, where the server wants one.
+const seed = process.env.NATS_NKEY && readFileSync(process.env.NATS_NKEY, "utf8").trim();
+const authenticator = seed && nkeyAuthenticator(new TextEncoder().encode(seed));
+const client = await connect({ servers: url, authenticator, maxReconnectAttempts: -1 });
 const log = await jetstreamManager(client);
 const live = client.subscribe(`rdev.live.${project}.>`);
 await client.flush();

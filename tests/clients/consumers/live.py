@@ -6,6 +6,7 @@ one exec in order.
 
 import asyncio
 import json
+import os
 import sys
 
 import nats
@@ -24,7 +25,12 @@ async def main(url: str, project: str) -> None:
         doubt = newest if doubt is None else doubt
 
     client = await nats.connect(
-        url, max_reconnect_attempts=-1, disconnected_cb=may_have_missed, error_cb=may_have_missed
+        url,
+        # The file with the seed of a user who may read, where the server wants one.
+        nkeys_seed=os.environ.get("NATS_NKEY"),
+        max_reconnect_attempts=-1,
+        disconnected_cb=may_have_missed,
+        error_cb=may_have_missed,
     )
     live = await client.subscribe(f"rdev.live.{project}.>")
     await client.flush()

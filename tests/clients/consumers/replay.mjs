@@ -2,11 +2,15 @@
 // comes: each once, in the log's order.
 //
 //     node replay.mjs nats://127.0.0.1:4222 demo 1
+import { readFileSync } from "node:fs";
 import { DeliverPolicy, jetstream } from "@nats-io/jetstream";
-import { connect } from "@nats-io/transport-node";
+import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
 
 const [url, project, begin] = process.argv.slice(2);
-const client = await connect({ servers: url, maxReconnectAttempts: -1 });
+// NATS_NKEY: the file with the seed of a user who may read, where the server wants one.
+const seed = process.env.NATS_NKEY && readFileSync(process.env.NATS_NKEY, "utf8").trim();
+const authenticator = seed && nkeyAuthenticator(new TextEncoder().encode(seed));
+const client = await connect({ servers: url, authenticator, maxReconnectAttempts: -1 });
 const consumer = await jetstream(client).consumers.get("RDEV_EXEC", {
   filter_subjects: `rdev.exec.${project}.>`,
   deliver_policy: DeliverPolicy.StartSequence,

@@ -6,6 +6,7 @@ comes: each once, in the log's order.
 
 import asyncio
 import json
+import os
 import sys
 
 import nats
@@ -17,7 +18,10 @@ QUIET_SECONDS = 5
 
 
 async def main(url: str, project: str, begin: str) -> None:
-    client = await nats.connect(url, max_reconnect_attempts=-1)
+    # NATS_NKEY: the file with the seed of a user who may read, where the server wants one.
+    client = await nats.connect(
+        url, nkeys_seed=os.environ.get("NATS_NKEY"), max_reconnect_attempts=-1
+    )
     log = client.jetstream()
     following = int(begin)  # the only state: keep it, and begin there the next time
     while True:

@@ -19,7 +19,8 @@ use std::process::Command;
 
 fn nats_options(directory: &Path) -> NatsOptions {
     NatsOptions {
-        needs_password: true,
+        login: Some(("rdev".to_owned(), "secret".to_owned())),
+        extra_config: "authorization { user: rdev, password: secret }".to_owned(),
         ..NatsOptions::new(directory.join("nats"))
     }
 }

@@ -20,7 +20,7 @@ async fn only_the_password_gets_in() {
 async fn killed_and_restarted_it_has_its_port_and_store() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = nats_options(directory.path());
-    options.needs_password = false;
+    options.extra_config = String::new();
     options.monitor_port = Some(0);
     let mut server = NatsServer::start(options).await.unwrap();
     let (port, pid, monitor) = (server.port(), server.pid(), server.monitor_url());

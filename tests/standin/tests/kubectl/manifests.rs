@@ -137,6 +137,27 @@ fn services_run_without_privileges() {
 }
 
 #[test]
+fn each_service_sees_its_own_key_alone() {
+    for (name, pod) in pods() {
+        let service = name.trim_start_matches("rdev-");
+        let volumes = pod.volumes.unwrap_or_default();
+        let secrets = volumes.iter().filter_map(|volume| volume.secret.as_ref());
+        let secrets: Vec<_> = secrets
+            .filter_map(|secret| secret.secret_name.as_deref())
+            .collect();
+        assert_eq!(secrets, [format!("rdev-nats-{service}")]);
+        let container = pod.containers.first().expect("a container");
+        let env = container.env.iter().flatten();
+        let mut paths = env.filter(|one| one.name == "RDEV_NATS_CREDS");
+        let path = paths.next().and_then(|one| one.value.clone());
+        let mount = container.volume_mounts.iter().flatten().next();
+        let mount = mount.map(|mount| format!("{}/nats.nk", mount.mount_path));
+        assert_eq!(path, mount, "{name}");
+        assert!(path.is_some(), "{name}");
+    }
+}
+
+#[test]
 fn only_executors_have_rights_and_only_these() {
     let bindings = of_kind::<RoleBinding>();
     let subjects: Vec<_> = bindings
