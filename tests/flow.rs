@@ -45,6 +45,8 @@ mod kube;
 mod life;
 #[path = "flow/nginx.rs"]
 mod nginx;
+#[path = "flow/openapi.rs"]
+mod openapi;
 #[path = "flow/output.rs"]
 mod output;
 #[path = "programs.rs"]

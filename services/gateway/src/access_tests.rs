@@ -10,7 +10,7 @@ use rdev_domain::keys::{Randomness, create, revoke};
 use super::*;
 
 /// What is answered to anybody. Whatever is added here is public.
-const PUBLIC: [&str; 5] = [HEALTH, READY, ASYNCAPI, SCHEMAS, SCHEMA];
+const PUBLIC: [&str; 7] = [HEALTH, READY, OPENAPI, DOCS, ASYNCAPI, SCHEMAS, SCHEMA];
 
 fn key(number: u8, scopes: &[Scope], projects: &[&str]) -> (ApiKey, KeyRecord) {
     let request = CreateKey {

@@ -79,6 +79,9 @@ pub(crate) enum ApiError {
     /// The body is said not to be JSON.
     #[error("the body must be JSON: send it with Content-Type: application/json")]
     UnsupportedMediaType,
+    /// The body is compressed.
+    #[error("a compressed body is not taken: send it without Content-Encoding")]
+    UnsupportedEncoding,
     /// Retention removed what a strict reader asked for.
     #[error("event {requested} is no longer kept; {}", left(first_available.as_ref().map(|first| first.number)))]
     Expired {
@@ -196,7 +199,9 @@ impl ApiError {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::Expired { .. } | Self::OutputExpired { .. } => StatusCode::GONE,
             Self::BehindEnd { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -230,6 +235,7 @@ impl ApiError {
             Self::CommandTooLarge => "command_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedEncoding => "unsupported_encoding",
             Self::Expired { .. } => "events_expired",
             Self::OutputExpired { .. } => "output_expired",
             Self::BehindEnd { .. } => "range_not_satisfiable",
@@ -294,6 +300,7 @@ impl ApiError {
             | Self::CommandTooLarge
             | Self::BodyTimeout
             | Self::UnsupportedMediaType
+            | Self::UnsupportedEncoding
             | Self::Expired { .. }
             | Self::OutputExpired { .. }
             | Self::BehindEnd { .. }

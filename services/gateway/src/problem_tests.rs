@@ -25,6 +25,7 @@ fn every() -> Vec<ApiError> {
         ApiError::CommandTooLarge,
         ApiError::BodyTimeout,
         ApiError::UnsupportedMediaType,
+        ApiError::UnsupportedEncoding,
         ApiError::Expired {
             requested: 3,
             first_available: Some(FirstAvailable {

@@ -27,7 +27,7 @@ pub(crate) const BODY_MAX_BYTES: usize = 1024 * 1024;
 /// How much of a body that is too long is read before it is answered.
 const BODY_READ_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// A body of that length takes seconds on a slow line; a connection that takes longer is stuck.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What is kept of a `User-Agent`: it is written into the log.
 const AGENT_MAX_BYTES: usize = 256;
 
@@ -152,6 +152,10 @@ pub(crate) struct RawBody(pub(crate) Vec<u8>);
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        // Nothing is unpacked, so no small body can become a large one.
+        if request.headers().contains_key(header::CONTENT_ENCODING) {
+            return Err(ApiError::UnsupportedEncoding);
+        }
         tokio::time::timeout(BODY_TIMEOUT, read_body(request.into_body()))
             .await
             .map_err(|_| ApiError::BodyTimeout)?

@@ -1,15 +1,17 @@
 //! Every path of the API, in this file only, with what it needs of whoever asks, and what stands
 //! around all of them.
 
+mod openapi;
+
 use std::any::Any;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Extension, Router};
 use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::key::Scope;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -42,6 +44,8 @@ pub(crate) mod parameter {
 
 const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
+const OPENAPI: &str = "/openapi.json";
+const DOCS: &str = "/docs";
 const ASYNCAPI: &str = "/asyncapi.json";
 const SCHEMAS: &str = "/schemas";
 const SCHEMA: &str = "/schemas/{schema}";
@@ -82,6 +86,8 @@ fn routes(trust: &Trust) -> Routes {
     Routes::new(trust)
         .get(HEALTH, OPEN, health::alive)
         .get(READY, OPEN, health::ready)
+        .get(OPENAPI, OPEN, openapi::json)
+        .get(DOCS, OPEN, openapi::page)
         .get(ASYNCAPI, OPEN, published::asyncapi)
         .get(SCHEMAS, OPEN, published::list)
         .get(SCHEMA, OPEN, published::schema)
@@ -115,12 +121,15 @@ fn routes(trust: &Trust) -> Routes {
         .get(MESSAGES, READ, conversations::messages)
 }
 
+/// A route, and what it needs.
+type Declared = (Method, &'static str, Access);
+
 /// Collects routes. There is no way to add one without saying what it needs.
 struct Routes {
     router: Router<Gateway>,
     trust: Trust,
-    /// What was added, for tests.
-    declared: Vec<(Method, &'static str, Access)>,
+    /// What was added.
+    declared: Vec<Declared>,
 }
 
 impl Routes {
@@ -180,11 +189,14 @@ impl Routes {
 /// The whole API.
 pub(crate) fn router(gateway: Gateway) -> Router {
     let cors = gateway.cors.clone();
-    routes(&gateway.trust)
-        .router
+    let Routes {
+        router, declared, ..
+    } = routes(&gateway.trust);
+    router
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(other_method)
         .with_state(gateway)
+        .layer(Extension(openapi::Document::of(&declared)))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(cors, cors::answer))
         .layer(middleware::from_fn(log))

@@ -25,7 +25,7 @@ fn app() -> Router {
 }
 
 /// Of a gateway that only this machine can reach.
-fn trust(require_keys: bool) -> Trust {
+pub(super) fn trust(require_keys: bool) -> Trust {
     let settings = TrustArgs {
         require_keys,
         ..TrustArgs::default()

@@ -100,3 +100,7 @@ fn start(
         }
     }));
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ mod session;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -13,9 +14,11 @@ use crate::queue::QueuePlace;
 
 pub use session::{CreateSession, SessionView};
 
+pub mod schema;
+
 /// `POST …/exec`: loose, as it comes; the gateway makes a [`crate::event::CommandSpec`] of it.
 /// Unknown fields are ignored here, as the original API did.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ExecRequest {
     /// `shell`, `git`, `claude` or `codex`.
     #[serde(default, rename = "type")]
@@ -80,7 +83,7 @@ pub struct ExecRequest {
 }
 
 /// A value of a Secret, as it is asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRequest {
     /// The Secret.
@@ -90,7 +93,7 @@ pub struct SecretRequest {
 }
 
 /// The size of a terminal, as it is asked for: of a new one, and `POST …/execs/{stream}/resize`.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TerminalRequest {
     /// Characters in a row.
@@ -100,7 +103,7 @@ pub struct TerminalRequest {
 }
 
 /// 201 (or 200 for a repeat) of `POST …/exec`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecAccepted {
     /// The exec's stream id.
     pub id: String,
@@ -116,7 +119,7 @@ pub struct ExecAccepted {
 }
 
 /// `POST …/execs/{stream}/signal`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignalRequest {
     /// One of [`crate::control::SignalName`].
@@ -124,7 +127,7 @@ pub struct SignalRequest {
 }
 
 /// `POST …/execs/{stream}/approvals/{approval}`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerRequest {
     /// `allow` or `deny`.
@@ -144,7 +147,7 @@ pub struct AnswerRequest {
 }
 
 /// A question of an agent: whether it may use a tool.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ApprovalView {
     /// `pending`, `allowed`, `denied`, `withdrawn`, or `unanswered` if the exec has ended without.
     pub status: String,
@@ -170,7 +173,7 @@ pub struct ApprovalView {
 }
 
 /// 202 of `POST …/execs/{stream}/stdin`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StdinAccepted {
     /// Everything before this byte is stored: what comes next begins here.
     pub next_offset: u64,
@@ -179,7 +182,7 @@ pub struct StdinAccepted {
 }
 
 /// `POST …/sessions/{sid}/tickets`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTicket {
     /// The exec whose events are to be read; those of all execs of the session if absent.
@@ -188,7 +191,7 @@ pub struct CreateTicket {
 }
 
 /// 201 of `POST …/sessions/{sid}/tickets`: for a browser's `EventSource`, which can send no key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TicketMade {
     /// Given as `?ticket=`.
     pub ticket: String,
@@ -201,7 +204,7 @@ pub struct TicketMade {
 }
 
 /// An exec in the read model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecView {
     /// Its stream id.
     pub id: String,
@@ -213,6 +216,7 @@ pub struct ExecView {
     /// `queued`, `running` or `complete`.
     pub status: String,
     /// The `complete` event's data, once there is one.
+    #[schemars(with = "Option<crate::event::Complete>")]
     pub complete: Option<Value>,
     /// Claims so far.
     pub attempts: u32,
@@ -231,7 +235,7 @@ pub struct ExecView {
 }
 
 /// `GET …/execs/{stream}/screen`: what the terminal of an exec shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScreenView {
     /// The id of the last event that it includes: give this as `Last-Event-ID` to go on behind it.
     pub next: String,
@@ -252,7 +256,7 @@ pub struct ScreenView {
 }
 
 /// Where the cursor of a terminal is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CursorView {
     /// Columns to the left of it.
     pub col: usize,
@@ -264,7 +268,7 @@ pub struct CursorView {
 
 /// What one run of an agent cost. Null where it is not known for certain: codex prints no cost, and
 /// some versions of both CLIs print sums over all runs of their session.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunUsage {
     /// US dollars, of this run alone.
     pub cost_usd: Option<f64>,
@@ -289,7 +293,7 @@ pub struct RunUsage {
 }
 
 /// What several runs of agents cost.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageTotals {
     /// Runs that have ended.
     pub runs: u64,
@@ -308,7 +312,7 @@ pub struct UsageTotals {
 }
 
 /// `GET /projects/{id}/usage`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectUsage {
     /// The tenant.
     pub project_id: String,
@@ -322,7 +326,7 @@ pub struct ProjectUsage {
 }
 
 /// A conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConversationView {
     /// Its id.
     pub id: String,
@@ -347,7 +351,7 @@ pub struct ConversationView {
 }
 
 /// A message of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageView {
     /// Its id.
     pub id: String,
@@ -376,8 +380,33 @@ pub struct MessageView {
     pub created_at: Timestamp,
 }
 
+/// `GET …/events` with `Accept: application/json`. The gateway writes it as it reads the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventsPage {
+    /// What there is behind the cursor.
+    pub events: Vec<EventView>,
+    /// Give this as `Last-Event-ID` to go on.
+    pub next: String,
+    /// There is nothing behind it yet.
+    pub caught_up: bool,
+    /// Nothing will come any more.
+    pub complete: bool,
+}
+
+/// An event of a page, and of a line of `application/x-ndjson`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub event: String,
+    /// Its data; `/schemas` has one for each name.
+    pub data: Value,
+}
+
 /// A page of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
@@ -386,7 +415,7 @@ pub struct Page<T> {
 }
 
 /// RFC 9457 problem details, with a stable `code`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `about:blank`: the code says what it is.
     #[serde(rename = "type")]

@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Requester;
@@ -66,7 +67,9 @@ impl fmt::Debug for ApiKey {
 }
 
 /// What may be done. None includes another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Look at sessions, execs, events, output and conversations.
@@ -160,11 +163,12 @@ impl From<Projects> for Vec<String> {
 }
 
 /// What somebody may do, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Grants {
     /// What.
     pub scopes: BTreeSet<Scope>,
     /// In which projects.
+    #[schemars(with = "Vec<String>")]
     pub projects: Projects,
 }
 
@@ -224,7 +228,7 @@ pub struct KeyUse {
 }
 
 /// `POST /keys`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// What people call it.
@@ -239,7 +243,7 @@ pub struct CreateKey {
 }
 
 /// `POST /keys/{key}/rotate`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateKey {
     /// For so many seconds the former secret may still be used; an hour if absent.
@@ -248,7 +252,7 @@ pub struct RotateKey {
 }
 
 /// A key, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyView {
     /// Its id.
     pub id: KeyId,
@@ -287,7 +291,7 @@ impl KeyRecord {
 }
 
 /// 201 of `POST /keys` and 200 of `POST /keys/{key}/rotate`: the only answers that show a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyMade {
     /// `rdev_{id}_{secret}`: not shown again.
     pub key: String,
@@ -297,7 +301,7 @@ pub struct KeyMade {
 }
 
 /// `GET /keys`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyList {
     /// The oldest first; those that were revoked or have expired are among them.
     pub items: Vec<KeyView>,
