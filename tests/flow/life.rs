@@ -3,7 +3,7 @@
 use rdev_kube_standin::PodSpec;
 use rdev_tests::Outcome;
 use rdev_tests::cluster::{Cluster, LABEL, NAMESPACE};
-use rdev_tests::life::{TEMPLATE, create, feed, told, until, with_templates};
+use rdev_tests::life::{CLAIMED, TEMPLATE, create, feed, told, until, with_templates};
 use rdev_tests::world::{PROJECT, World};
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ async fn what_is_asked_for_wrongly_is_refused() -> Outcome<()> {
         (
             json!({"template": "rust"}),
             "unknown_template",
-            "there are box",
+            "there are box, claimed",
         ),
         (json!({}), "invalid_field", "one of"),
         (
@@ -279,6 +279,36 @@ async fn a_pod_is_chosen_by_its_labels() -> Outcome<()> {
     standin.recreate_pod(NAMESPACE, "starting").await?;
     let complete = client.shell(&session, "echo never").await?.complete();
     assert_eq!(complete["outcome"], "rejected", "{complete}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sandbox_is_claimed_and_given_back() -> Outcome<()> {
+    let (options, _templates) = with_templates(options())?;
+    let cluster = Cluster::start(options, &[]).await?;
+    let (standin, client) = (&cluster.standin, cluster.client());
+    standin.keep_waiting(Some("ContainerCreating"));
+    let session = create(client, &json!({"template": CLAIMED})).await?;
+    let mut news = feed(client, &session).await?;
+    let pending = told(&mut news, |news| news["pod_message"].is_string()).await?;
+    assert_eq!(pending.get("pod"), None, "a sandbox has its own name");
+    let stream = client.exec(&session, &shell("echo $HOSTNAME")).await?;
+    standin.until_pods(NAMESPACE, |pods| pods.len() == 1).await;
+    standin.keep_waiting(None);
+    let ready = told(&mut news, |news| news["pod_state"] == "ready").await?;
+    let pod = ready["pod"].as_str().unwrap_or_default();
+    assert!(pod.starts_with("boxes-"), "{ready}");
+    let transcript = client.transcript(&session, &stream).await?;
+    assert_eq!(transcript.stdout(), format!("{pod}\n"));
+    let claims = standin.sandbox_claims();
+    assert_eq!(claims.len(), 1);
+    assert_eq!(claims[0]["metadata"]["name"], format!("rdev-{session}"));
+    client.delete(&format!("/sessions/{session}")).await?;
+    let view = until(client, &session, |view| view["pod_state"] == "deleted").await?;
+    assert_eq!(view["pod"], pod);
+    assert!(standin.sandbox_claims().is_empty());
+    assert!(standin.pods(NAMESPACE).is_empty());
     cluster.shutdown().await;
     Ok(())
 }

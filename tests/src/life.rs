@@ -14,8 +14,10 @@ use crate::world::Options;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The template of the tests.
 pub const TEMPLATE: &str = "box";
+/// Another one, whose pods are claimed.
+pub const CLAIMED: &str = "claimed";
 
-/// The same options, with a template; it is there as long as the directory.
+/// The same options, with templates; it is there as long as the directory.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -25,7 +27,9 @@ pub fn with_templates(options: Options) -> Outcome<(Options, TempDir)> {
     let container =
         json!({"name": "main", "image": "box:1", "env": [{"name": "WHO", "value": "box"}]});
     let template = json!({"description": "a box", "pod": {"spec": {"containers": [container]}}});
-    std::fs::write(&path, json!({ TEMPLATE: template }).to_string())?;
+    let claimed = json!({"sandbox": {"warm_pool": "boxes"}});
+    let templates = json!({ TEMPLATE: template, CLAIMED: claimed });
+    std::fs::write(&path, templates.to_string())?;
     let options = options.variable("RDEV_TEMPLATES", path.display().to_string());
     Ok((options, directory))
 }

@@ -42,7 +42,12 @@ impl Provisions {
             parsed.map_err(|error| invalid_id(field, &error))
         };
         let (name, namespace) = match (&template, request.pod) {
-            (Some((_, template)), _) => (Some(own_pod(session)?), template.namespace.clone()),
+            (Some((_, template)), _) => {
+                // Of a sandbox that is claimed, the pod has a name already.
+                let is_made = template.sandbox.is_none();
+                let name = is_made.then(|| own_pod(session)).transpose()?;
+                (name, template.namespace.clone())
+            }
             (None, pod) => {
                 let pod = pod.map(|pod| pod.parse::<PodName>()).transpose();
                 let pod = pod.map_err(|error| invalid_id("pod", &error))?;

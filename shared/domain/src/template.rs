@@ -32,9 +32,20 @@ pub struct Template {
     /// Size of a volume that is the working directory: a Kubernetes quantity, as `10Gi`.
     #[serde(default)]
     pub workspace: Option<String>,
+    /// The pod is one of a pool of kubernetes-sigs/agent-sandbox, and claimed; then there is no `pod`.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
     /// A Kubernetes `PodTemplateSpec`; the `local` backend needs none.
     #[serde(default)]
     pub pod: Option<Value>,
+}
+
+/// Where a pod is claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sandbox {
+    /// Name of a `SandboxWarmPool` in the namespace.
+    pub warm_pool: DnsLabel,
 }
 
 /// Why a file of templates cannot be used.
@@ -108,6 +119,9 @@ impl Template {
         if is_none(self.idle_timeout_seconds) || is_none(self.expires_in_seconds) {
             return Err("give at least 1 second, or nothing".to_owned());
         }
+        if self.sandbox.is_some() && (self.pod.is_some() || self.workspace.is_some()) {
+            return Err("the pod of a sandbox is described by its own template".to_owned());
+        }
         let Some(pod) = &self.pod else {
             return Ok(());
         };
@@ -144,6 +158,7 @@ rust:
         - name: main
           image: rust:1.95
 empty: {}
+warm: {sandbox: {warm_pool: boxes}}
 ";
 
     #[test]
@@ -152,7 +167,7 @@ empty: {}
         let rust = templates.get("rust").unwrap();
         assert_eq!(rust.idle_timeout_seconds, Some(1800));
         assert_eq!(rust.workspace.as_deref(), Some("10Gi"));
-        assert_eq!(templates.names(), "there are empty, rust");
+        assert_eq!(templates.names(), "there are empty, rust, warm");
         assert!(templates.get("go").is_none() && templates.get("../rust").is_none());
         let json = r#"{"a": {"pod": {"spec": {"containers": [{"name": "m", "image": "i"}]}}}}"#;
         assert!(Templates::parse(json).unwrap().get("a").is_some());
@@ -164,6 +179,11 @@ empty: {}
             ("- a", "not a mapping"),
             ("A: {}", "template A: not a"),
             ("a: {colour: red}", "template a: unknown field `colour`"),
+            ("a: {sandbox: {}}", "template a: missing field `warm_pool`"),
+            (
+                "a: {sandbox: {warm_pool: b}, workspace: 1Gi}",
+                "template a: the pod of a sandbox",
+            ),
             ("a: {idle_timeout_seconds: 0}", "template a: give at least"),
             (
                 "a: {idle_timeout_seconds: soon}",

@@ -9,6 +9,7 @@
 //! Invariant: after [`Standin::shutdown`] no process and no file of any pod is left.
 
 mod channel;
+mod claims;
 mod exec;
 mod execs;
 mod lives;
@@ -21,6 +22,7 @@ mod serve;
 mod store;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -79,12 +81,18 @@ pub(crate) struct Cluster {
     pub(crate) home: PathBuf,
     pub(crate) store: Store,
     pub(crate) execs: Arc<Execs>,
+    /// Claims of sandboxes, by namespace and name.
+    claims: Mutex<BTreeMap<(String, String), Value>>,
     /// Pods that were made by clients.
     pub(crate) made: AtomicU64,
     behaviour: Mutex<Behaviour>,
 }
 
 impl Cluster {
+    pub(crate) fn claims(&self) -> MutexGuard<'_, BTreeMap<(String, String), Value>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
         self.behaviour
             .lock()
@@ -122,6 +130,7 @@ impl Standin {
             home: home.path().to_owned(),
             store: Store::default(),
             execs: Arc::default(),
+            claims: Mutex::default(),
             made: AtomicU64::new(0),
             behaviour: Mutex::default(),
         });
@@ -214,6 +223,12 @@ impl Standin {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// The claims of sandboxes that there are.
+    #[must_use]
+    pub fn sandbox_claims(&self) -> Vec<Value> {
+        self.cluster.claims().values().cloned().collect()
     }
 
     /// How many pods clients have made.

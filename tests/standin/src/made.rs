@@ -62,7 +62,7 @@ pub(crate) async fn delete(
     answered(&pod.object(version))
 }
 
-async fn body(cluster: &Cluster, request: Request<Incoming>) -> Result<Value, Refusal> {
+pub(crate) async fn body(cluster: &Cluster, request: Request<Incoming>) -> Result<Value, Refusal> {
     let body = request.into_body().collect().await;
     let body = body.map_err(|_| Refusal::bad_request("the body broke off"))?;
     if let Some(code) = cluster.behaviour().refuse_writes {
@@ -76,7 +76,7 @@ async fn body(cluster: &Cluster, request: Request<Incoming>) -> Result<Value, Re
 }
 
 impl Cluster {
-    fn make(&self, namespace: &str, object: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn make(&self, namespace: &str, object: &Value) -> Result<Value, Refusal> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         if name.is_empty() {
             return Err(Refusal::invalid(name, "metadata.name", "Required value"));

@@ -39,6 +39,12 @@ impl Refusal {
         Self::new(404, "NotFound", &message, Some(details))
     }
 
+    pub(crate) fn not_found(resource: &str, name: &str) -> Self {
+        let message = format!("{resource} {name:?} not found");
+        let details = json!({"name": name, "kind": resource});
+        Self::new(404, "NotFound", &message, Some(details))
+    }
+
     pub(crate) fn namespace_not_found(name: &str) -> Self {
         let details = json!({"name": name, "kind": "namespaces"});
         Self::new(

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Cluster;
+use crate::claims;
 use crate::exec;
 use crate::made;
 use crate::query::Query;
@@ -132,6 +133,18 @@ impl Api {
                     Err(refusal) => refused(&refusal),
                 }
             }
+            (
+                _,
+                [
+                    "apis",
+                    claims::GROUP,
+                    claims::VERSION,
+                    "namespaces",
+                    namespace,
+                    claims::RESOURCE,
+                    name @ ..,
+                ],
+            ) => claims::answer(&self.cluster, request, namespace, name.first().copied()).await,
             (&Method::GET, parts) => self.read(
                 parts,
                 &Query::parse(request.uri().query().unwrap_or_default()),

@@ -112,15 +112,12 @@ impl Step {
             return self.keep.backend.choose(&self.choice()).await;
         };
         let templates = &self.keep.settings.templates;
-        match (templates.get(name.as_str()), self.owned()) {
-            (Some(template), Some(owned)) => self.keep.backend.provide(&owned, template).await,
-            (None, _) => {
-                let names = templates.names();
-                let why = format!("the executors have no template {name}; {names}");
-                Ok(Provided::Failed(why))
-            }
-            (Some(_), None) => Ok(Provided::Failed("its pod has no name".to_owned())),
-        }
+        let Some(template) = templates.get(name.as_str()) else {
+            let names = templates.names();
+            let why = format!("the executors have no template {name}; {names}");
+            return Ok(Provided::Failed(why));
+        };
+        self.keep.backend.provide(&self.owned(), template).await
     }
 
     /// What is known of the pod; what was decided stays.
@@ -238,11 +235,9 @@ impl Step {
     }
 
     async fn discard(&self) -> Result<(), String> {
-        if let Some(owned) = self.owned() {
-            let discarded = self.keep.backend.discard(&owned).await;
-            if !discarded.map_err(|error| error.to_string())? {
-                return Ok(());
-            }
+        let discarded = self.keep.backend.discard(&self.owned()).await;
+        if !discarded.map_err(|error| error.to_string())? {
+            return Ok(());
         }
         let message = self.state.pod.as_ref().map(|pod| pod.message.clone());
         self.tell_pod(SessionPod {
@@ -254,15 +249,17 @@ impl Step {
         .await
     }
 
-    fn owned(&self) -> Option<Owned> {
-        let created = &self.state.created;
-        Some(Owned {
+    fn owned(&self) -> Owned {
+        let (created, session) = (&self.state.created, self.state.session);
+        let name = created.pod.as_ref().map(ToString::to_string);
+        Owned {
             project: self.state.project.clone(),
-            session: self.state.session,
+            session,
             namespace: text(created.namespace.as_ref()),
-            name: created.pod.as_ref()?.to_string(),
+            // The claim of a sandbox is named as a pod would be that is made.
+            name: name.unwrap_or_else(|| format!("rdev-{session}")),
             log: self.log.clone(),
-        })
+        }
     }
 
     fn choice(&self) -> Choice {

@@ -109,7 +109,7 @@ impl LocalBackend {
         })
     }
 
-    /// Makes the directory.
+    /// Makes the directory, whatever a pod would be made from.
     pub(super) async fn provide(&self, owned: &Owned) -> Result<Provided, PodError> {
         let pod = PodRef {
             project: owned.project.to_string(),

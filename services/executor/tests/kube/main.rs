@@ -81,6 +81,7 @@ fn options(standin: &Standin) -> KubeOptions {
         namespace: "default".to_owned(),
         shim_dir: "/nowhere/rdev".to_owned(),
         shim_image: None,
+        claims: false,
     }
 }
 

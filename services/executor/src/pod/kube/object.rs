@@ -114,25 +114,27 @@ impl Making<'_> {
     }
 
     fn metadata(&self, template: ObjectMeta) -> ObjectMeta {
-        let owned = self.owned;
         let mut labels = template.labels.unwrap_or_default();
-        let project = owned.project.to_string();
-        labels.extend(
-            self.project_label
-                .map(|label| (label.to_owned(), project.clone())),
-        );
-        labels.extend(BTreeMap::from([
-            (PROJECT_LABEL.to_owned(), project),
-            (SESSION_LABEL.to_owned(), owned.session.to_string()),
-            (LOG_LABEL.to_owned(), owned.log.clone()),
-        ]));
+        labels.extend(labels_of(self.owned, self.project_label));
         ObjectMeta {
-            name: Some(owned.name.clone()),
+            name: Some(self.owned.name.clone()),
             labels: Some(labels),
             annotations: template.annotations,
             ..ObjectMeta::default()
         }
     }
+}
+
+/// What says whose a pod is.
+pub(super) fn labels_of(owned: &Owned, project_label: Option<&str>) -> BTreeMap<String, String> {
+    let project = owned.project.to_string();
+    let asked_for = project_label.map(|label| (label.to_owned(), project.clone()));
+    let own = [
+        (PROJECT_LABEL.to_owned(), project),
+        (SESSION_LABEL.to_owned(), owned.session.to_string()),
+        (LOG_LABEL.to_owned(), owned.log.clone()),
+    ];
+    own.into_iter().chain(asked_for).collect()
 }
 
 fn add_shim(container: &mut Container, volumes: &mut Vec<Volume>) {

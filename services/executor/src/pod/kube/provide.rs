@@ -4,7 +4,7 @@
 //! before it is deleted, and deleted only if it is still the one that was looked at.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 
 use super::super::PodError;
@@ -15,7 +15,10 @@ use rdev_domain::template::Template;
 
 impl KubeBackend {
     pub(in crate::pod) fn check(&self, template: &Template) -> Result<(), String> {
-        object::spec_of(template).map(drop)
+        match template.sandbox {
+            Some(_) => Ok(()),
+            None => object::spec_of(template).map(drop),
+        }
     }
 
     pub(in crate::pod) async fn provide(
@@ -23,6 +26,9 @@ impl KubeBackend {
         owned: &Owned,
         template: &Template,
     ) -> Result<Provided, PodError> {
+        if let Some(sandbox) = &template.sandbox {
+            return self.provide_claimed(owned, sandbox).await;
+        }
         let pods = self.pods(&owned.namespace);
         let found = in_time(pods.get_opt(&owned.name)).await;
         if let Some(pod) = found.map_err(|error| trouble::api_error(&error))? {
@@ -90,6 +96,9 @@ impl KubeBackend {
     }
 
     pub(in crate::pod) async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
+        if self.inner.claims && !self.discard_claim(owned).await? {
+            return Ok(false);
+        }
         let pods = self.pods(&owned.namespace);
         let found = in_time(pods.get_opt(&owned.name)).await;
         let found = found.map_err(|error| trouble::api_error(&error))?;
@@ -122,41 +131,48 @@ impl KubeBackend {
             let found = in_time(self.pods(namespace).list(&wish)).await;
             let found = found.map_err(|error| trouble::api_error(&error))?;
             all.extend(found.items.iter().filter_map(|pod| owner(pod, log)));
+            if self.inner.claims {
+                all.extend(self.owned_claims(log, namespace).await?);
+            }
         }
         Ok(all)
     }
 
-    fn pods(&self, namespace: &str) -> Api<Pod> {
-        let namespace = if namespace.is_empty() {
+    pub(super) fn pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.inner.client.clone(), self.namespace(namespace))
+    }
+
+    pub(super) fn namespace<'a>(&'a self, namespace: &'a str) -> &'a str {
+        if namespace.is_empty() {
             self.inner.namespace.as_str()
         } else {
             namespace
-        };
-        Api::namespaced(self.inner.client.clone(), namespace)
+        }
     }
 }
 
-fn owner(pod: &Pod, log: &str) -> Option<Owned> {
-    let label = |key: &str| pod.labels().get(key);
+/// Whose it is, as its labels say.
+pub(super) fn owner(object: &impl ResourceExt, log: &str) -> Option<Owned> {
+    let label = |key: &str| object.labels().get(key);
     Some(Owned {
         project: label(object::PROJECT_LABEL)?.parse().ok()?,
         session: label(SESSION_LABEL)?.parse().ok()?,
-        namespace: pod.namespace().unwrap_or_default(),
-        name: pod.name_any(),
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
         log: log.to_owned(),
     })
 }
 
-fn is_of(pod: &Pod, owned: &Owned) -> bool {
-    let found = owner(pod, &owned.log);
-    let is_same_log = pod.labels().get(LOG_LABEL) == Some(&owned.log);
+pub(super) fn is_of(object: &impl ResourceExt, owned: &Owned) -> bool {
+    let found = owner(object, &owned.log);
+    let is_same_log = object.labels().get(LOG_LABEL) == Some(&owned.log);
     is_same_log
         && found
             .is_some_and(|found| found.project == owned.project && found.session == owned.session)
 }
 
 /// How far a pod is, from its object.
-fn progress(pod: &Pod, container: &str) -> Provided {
+pub(super) fn progress(pod: &Pod, container: &str) -> Provided {
     let name = pod.name_any();
     if pod.metadata.deletion_timestamp.is_some() {
         return Provided::Failed(format!("the pod {name} is being deleted"));
