@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rdev_bus::access::Access;
 use rdev_tests::Outcome;
 use rdev_tests::client::Client;
 use rdev_tests::world::PROJECT;
@@ -94,6 +95,8 @@ async fn everything_starts_survives_a_hard_kill_and_ends() -> Outcome<()> {
         .await?;
 
     child.kill().await?;
+    // Somebody else is to read a project from now on.
+    Access::kept_in(&directory.path().join("access"))?.add_consumer(PROJECT.parse()?)?;
     let (child, base, _) = dev(directory.path()).await?;
     let client = Client::new(base, PROJECT);
     let after = client.transcript(&session, "first").await?;

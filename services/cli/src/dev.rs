@@ -144,7 +144,8 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
         None => Some(LogLimit::of(&data_dir).map_err(|error| data_dir_error(&data_dir, &error))?),
     };
     let (access, mut nats_options) = log(&data_dir)?;
-    nats_options.max_store_bytes = log_limit.map(LogLimit::store_bytes);
+    let copies = access.copies_max_bytes();
+    nats_options.max_store_bytes = log_limit.map(|limit| limit.store_bytes() + copies);
     let (nats, postgres) = tokio::try_join!(
         NatsServer::start(nats_options),
         Postgres::start(PostgresOptions::new(data_dir.join("postgres"))),

@@ -151,6 +151,12 @@ impl Access {
         self.consumers.keys()
     }
 
+    /// Bytes on disk that the server keeps for the copies of all projects that have a consumer.
+    #[must_use]
+    pub fn copies_max_bytes(&self) -> u64 {
+        self.consumers.len() as u64 * copies::STORE_MAX_BYTES.unsigned_abs()
+    }
+
     /// The file with the seed of a service: what its `RDEV_NATS_CREDS` is to name.
     #[must_use]
     pub fn seed_of(&self, role: Role) -> PathBuf {

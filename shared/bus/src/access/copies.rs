@@ -19,10 +19,11 @@ pub(super) const SOURCE_API: &str = "rdev.copied.api";
 pub(super) const CONSUMERS_MAX: u32 = 100;
 /// Of consumers that are not kept on disk.
 pub(super) const MEMORY_MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// What the copies of one project may take on disk; beyond, the oldest messages are given up.
-pub(super) const STORE_MAX_BYTES: i64 = 4 * 1024 * 1024 * 1024;
+/// What the copies of one project may take on disk; beyond, the oldest messages are given up. The
+/// server keeps so much free for each project, and does not start with less.
+pub(super) const STORE_MAX_BYTES: i64 = 1024 * 1024 * 1024;
 /// Sessions are small, and kept for ever.
-const SESSION_STORE_MAX_BYTES: i64 = 256 * 1024 * 1024;
+const SESSION_STORE_MAX_BYTES: i64 = 128 * 1024 * 1024;
 
 /// The server tries again after some time to reach what it copies from: more than a minute at most.
 const FLOWS_WITHIN: Duration = Duration::from_secs(90);
