@@ -22,7 +22,7 @@ mod serve;
 mod store;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -71,6 +71,8 @@ pub(crate) struct Behaviour {
     pub(crate) refuse_writes: Option<u16>,
     /// Namespaces and resources (`pods`, `pods/exec`) that the client may not use.
     pub(crate) forbidden: Vec<(String, String)>,
+    /// Verbs and resources that were asked for.
+    pub(crate) used: BTreeSet<String>,
     /// As the API shows them.
     pub(crate) secrets: Vec<Value>,
 }
@@ -248,6 +250,12 @@ impl Standin {
             .behaviour()
             .forbidden
             .push((namespace.to_owned(), resource.to_owned()));
+    }
+
+    /// What the client has needed rights for, as in `get pods`.
+    #[must_use]
+    pub fn used_rights(&self) -> BTreeSet<String> {
+        self.cluster.behaviour().used.clone()
     }
 
     /// Adds a Secret with one label and one value, in base64.

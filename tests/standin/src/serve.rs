@@ -229,9 +229,9 @@ impl Api {
         namespace: &str,
         name: &str,
     ) -> Result<(), Refusal> {
-        let refused = self
-            .cluster
-            .behaviour()
+        let mut behaviour = self.cluster.behaviour();
+        behaviour.used.insert(format!("{verb} {resource}"));
+        let refused = behaviour
             .forbidden
             .iter()
             .any(|(in_namespace, of)| in_namespace == namespace && of == resource);

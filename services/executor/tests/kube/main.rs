@@ -9,6 +9,7 @@
 mod commands;
 mod lives;
 mod refusals;
+mod rights;
 mod secrets;
 mod shim;
 
