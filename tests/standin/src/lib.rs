@@ -29,6 +29,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -39,6 +40,9 @@ pub use pod::{ContainerSpec, PodSpec};
 use execs::{Execs, PodKey};
 use serve::Api;
 use store::Store;
+
+/// Nothing that a test waits for takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An error of the stand-in itself.
 #[derive(Debug, thiserror::Error)]
@@ -217,14 +221,13 @@ impl Standin {
         self.cluster.store.list(Some(namespace)).0
     }
 
-    /// Waits until the pods of a namespace are as wanted.
-    pub async fn until_pods(&self, namespace: &str, wanted: impl Fn(&[serde_json::Value]) -> bool) {
+    /// Waits until the pods of a namespace are as wanted, for a minute at most: whoever looks at them
+    /// then sees that they are not.
+    pub async fn until_pods(&self, namespace: &str, wanted: impl Fn(&[Value]) -> bool) {
         let mut news = self.cluster.store.subscribe();
-        while !wanted(&self.pods(namespace)) {
-            if news.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        let waiting =
+            async { while !wanted(&self.pods(namespace)) && news.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(PATIENCE, waiting).await;
     }
 
     /// The claims of sandboxes that there are.
