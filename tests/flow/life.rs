@@ -99,6 +99,8 @@ async fn commands_wait_for_a_pod_that_is_made() -> Outcome<()> {
     let (options, _templates) = with_templates(options())?;
     let cluster = Cluster::start(options, &[]).await?;
     let (standin, client) = (&cluster.standin, cluster.client());
+    // Whoever makes pods needs no rights on claims.
+    standin.forbid(NAMESPACE, "sandboxclaims");
     standin.keep_waiting(Some("ContainerCreating"));
     let session = create(client, &json!({"template": TEMPLATE})).await?;
     let mut news = feed(client, &session).await?;
@@ -122,6 +124,11 @@ async fn commands_wait_for_a_pod_that_is_made() -> Outcome<()> {
         client.transcript(&session, &stream).await?.stdout(),
         "box\n"
     );
+    // It is this session's own.
+    let body = json!({"selector": {"rdev.dev/session": session}});
+    let other = create(client, &body).await?;
+    let view = until(client, &other, |view| view["pod_message"].is_string()).await?;
+    assert_eq!(view["pod_state"], "pending", "{view}");
     let pods = standin.pods(NAMESPACE);
     assert_eq!(pods.len(), 1);
     let labels = &pods[0]["metadata"]["labels"];
@@ -164,6 +171,12 @@ async fn a_pod_that_cannot_be_made_ends_its_session_with_the_reason() -> Outcome
         standin.pods(NAMESPACE).is_empty(),
         "what was made is removed"
     );
+    standin.keep_waiting(None);
+    let body = json!({"template": TEMPLATE, "container": "none"});
+    let wrong = create(client, &body).await?;
+    let view = until(client, &wrong, |view| view["status"] == "ended").await?;
+    let message = view["pod_message"].as_str().unwrap_or_default();
+    assert!(message.contains("no container none"), "{view}");
     standin.forbid(NAMESPACE, "pods");
     let refused = create(client, &json!({"template": TEMPLATE})).await?;
     let view = until(client, &refused, |view| view["status"] == "ended").await?;

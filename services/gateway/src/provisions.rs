@@ -51,6 +51,11 @@ impl Provisions {
             (None, pod) => {
                 let pod = pod.map(|pod| pod.parse::<PodName>()).transpose();
                 let pod = pod.map_err(|error| invalid_id("pod", &error))?;
+                if pod.as_ref().is_some_and(is_own_pod) {
+                    let detail =
+                        "pod: it is another session's own, and goes with that: run in it there";
+                    return Err(invalid(detail.to_owned()));
+                }
                 (pod, label("namespace", request.namespace)?)
             }
         };
@@ -108,6 +113,11 @@ fn own_pod(session: SessionId) -> Result<PodName, ApiError> {
     format!("rdev-{session}")
         .parse()
         .map_err(ApiError::internal)
+}
+
+fn is_own_pod(pod: &PodName) -> bool {
+    let session = pod.as_str().strip_prefix("rdev-");
+    session.is_some_and(|session| session.parse::<SessionId>().is_ok())
 }
 
 fn within(field: &str, seconds: Option<u64>, max: u64) -> Result<(), ApiError> {
@@ -242,6 +252,10 @@ mod tests {
             (json!({"template": "box", "namespace": "x"}), "namespace"),
             (json!({"pod": "A"}), "pod: not a"),
             (
+                json!({"pod": "rdev-01935bd0-7a3c-7000-8000-5f1e2d3c4b5a"}),
+                "another session's own",
+            ),
+            (
                 json!({"pod": "a", "idle_timeout_seconds": 101}),
                 "give 1 to 100",
             ),
@@ -258,5 +272,6 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         assert!(created(json!({"pod": "a", "idle_timeout_seconds": 100})).is_ok());
+        assert!(created(json!({"pod": "rdev-1"})).is_ok());
     }
 }

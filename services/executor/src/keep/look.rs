@@ -258,6 +258,8 @@ impl Step {
             namespace: text(created.namespace.as_ref()),
             // The claim of a sandbox is named as a pod would be that is made.
             name: name.unwrap_or_else(|| format!("rdev-{session}")),
+            is_claim: created.template.is_some() && created.pod.is_none(),
+            container: text(created.container.as_ref()),
             log: self.log.clone(),
         }
     }

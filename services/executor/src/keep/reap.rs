@@ -4,6 +4,7 @@
 //! Invariant: a pod goes only if the leader of the log that its label names says that its session does
 //! not exist, or has ended with its pod removed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -18,22 +19,34 @@ pub(super) fn reap(keep: Arc<Keep>, log: String) -> Look {
     async move { Looked::Reaped(reap_all(&keep, &log).await) }.boxed()
 }
 
+/// Goes on after what cannot be done; gives the first error.
 async fn reap_all(keep: &Keep, log: &str) -> Result<(), String> {
-    let templates = keep.settings.templates.iter();
-    let mut namespaces: Vec<_> = templates
-        .map(|(_, template)| template.namespace.as_ref())
-        .map(|namespace| namespace.map(ToString::to_string).unwrap_or_default())
-        .collect();
-    namespaces.sort();
-    namespaces.dedup();
-    let owned = keep.backend.owned(log, &namespaces).await;
-    for owned in owned.map_err(|error| error.to_string())? {
-        if is_orphan(keep, &owned).await? {
-            tracing::warn!(session.id = %owned.session, pod.name = owned.name,
-                "a pod without a session is removed");
-            let discarded = keep.backend.discard(&owned).await;
-            discarded.map_err(|error| error.to_string())?;
+    // Only where sandboxes are claimed has the executor to have rights on claims.
+    let mut namespaces: BTreeMap<String, bool> = BTreeMap::new();
+    for (_, template) in keep.settings.templates.iter() {
+        let namespace = template.namespace.as_ref().map(ToString::to_string);
+        *namespaces.entry(namespace.unwrap_or_default()).or_default() |= template.sandbox.is_some();
+    }
+    let mut done = Ok(());
+    for (namespace, claims) in namespaces {
+        match keep.backend.owned(log, &namespace, claims).await {
+            Ok(all) => {
+                for owned in &all {
+                    done = done.and(reap_one(keep, owned).await);
+                }
+            }
+            Err(error) => done = done.and(Err(error.to_string())),
         }
+    }
+    done
+}
+
+async fn reap_one(keep: &Keep, owned: &Owned) -> Result<(), String> {
+    if is_orphan(keep, owned).await? {
+        tracing::warn!(session.id = %owned.session, pod.name = owned.name,
+            "a pod without a session is removed");
+        let discarded = keep.backend.discard(owned).await;
+        discarded.map_err(|error| error.to_string())?;
     }
     Ok(())
 }

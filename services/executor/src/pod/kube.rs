@@ -66,8 +66,6 @@ pub struct KubeOptions {
     pub shim_dir: String,
     /// The image of an init container that brings the shim into pods that are made.
     pub shim_image: Option<String>,
-    /// Some pods are claimed from pools of sandboxes.
-    pub claims: bool,
 }
 
 /// The `kube` backend. Clones share one client.
@@ -83,7 +81,6 @@ struct Inner {
     program: Option<ShimProgram>,
     shim_dir: String,
     shim_image: Option<String>,
-    claims: bool,
     lives: Lives,
     /// The uploads into containers, by container id: many commands that start at once share one.
     uploads: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
@@ -110,10 +107,6 @@ impl KubeBackend {
             namespace: config.namespace.clone(),
             shim_dir: config.shim_dir.clone(),
             shim_image: Some(config.shim_image.clone()).filter(|image| !image.is_empty()),
-            claims: {
-                let mut templates = config.keep.templates.iter();
-                templates.any(|(_, template)| template.sandbox.is_some())
-            },
         };
         Self::new(options).await
     }
@@ -135,7 +128,6 @@ impl KubeBackend {
             program,
             shim_dir: options.shim_dir,
             shim_image: options.shim_image,
-            claims: options.claims,
             lives: Lives::default(),
             uploads: Mutex::default(),
         };

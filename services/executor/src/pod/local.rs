@@ -115,7 +115,7 @@ impl LocalBackend {
             project: owned.project.to_string(),
             namespace: String::new(),
             name: owned.name.clone(),
-            container: String::new(),
+            container: owned.container.clone(),
         };
         self.inspect(&pod).await.map(Provided::Ready)
     }

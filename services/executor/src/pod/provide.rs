@@ -22,6 +22,10 @@ pub struct Owned {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// It is claimed from a pool of sandboxes, and the name is the claim's.
+    pub is_claim: bool,
+    /// The container that commands run in; empty for the default one.
+    pub container: String,
     /// The log that knows the session.
     pub log: String,
 }
@@ -97,15 +101,21 @@ impl Backend {
         }
     }
 
-    /// All pods that were made for sessions of this log, in these namespaces.
+    /// All pods that were made for sessions of this log in a namespace; with `claims`, also what was
+    /// claimed for them.
     ///
     /// # Errors
     /// [`PodError`] when they cannot be listed.
-    pub async fn owned(&self, log: &str, namespaces: &[String]) -> Result<Vec<Owned>, PodError> {
+    pub async fn owned(
+        &self,
+        log: &str,
+        namespace: &str,
+        claims: bool,
+    ) -> Result<Vec<Owned>, PodError> {
         match self {
             // A directory does not tell which log it is of. What runs is stopped, and it stays.
             Self::Local(_) => Ok(Vec::new()),
-            Self::Kube(kube) => kube.owned(log, namespaces).await,
+            Self::Kube(kube) => kube.owned(log, namespace, claims).await,
         }
     }
 }

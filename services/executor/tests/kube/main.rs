@@ -82,7 +82,6 @@ fn options(standin: &Standin) -> KubeOptions {
         namespace: "default".to_owned(),
         shim_dir: "/nowhere/rdev".to_owned(),
         shim_image: None,
-        claims: false,
     }
 }
 

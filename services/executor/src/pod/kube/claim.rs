@@ -49,7 +49,7 @@ impl KubeBackend {
             )));
         }
         match self.claimed_pods(owned).await?.first() {
-            Some(pod) => Ok(progress(pod, "")),
+            Some(pod) => Ok(progress(pod, &owned.container)),
             None => Ok(Provided::Pending(format!(
                 "the claim {name} has no pod yet{}",
                 why_not_ready(&claim)
@@ -90,8 +90,7 @@ impl KubeBackend {
         let found = in_time(claims.get_opt(&owned.name)).await;
         let found = found.map_err(|error| trouble::api_error(&error))?;
         let Some(claim) = found.filter(|claim| is_of(claim, owned)) else {
-            let pods = self.claimed_pods(owned).await?;
-            return Ok(pods.iter().all(|pod| pod.name_any() == owned.name));
+            return Ok(self.claimed_pods(owned).await?.is_empty());
         };
         if claim.metadata.deletion_timestamp.is_none() {
             let wish = DeleteParams::default().preconditions(Preconditions {
@@ -117,7 +116,11 @@ impl KubeBackend {
         let found = in_time(self.claims(namespace).list(&wish)).await;
         let found = found.map_err(|error| trouble::api_error(&error))?;
         let owners = found.items.iter().filter_map(|claim| owner(claim, log));
-        Ok(owners.collect())
+        let claims = owners.map(|owned| Owned {
+            is_claim: true,
+            ..owned
+        });
+        Ok(claims.collect())
     }
 
     async fn claimed_pods(

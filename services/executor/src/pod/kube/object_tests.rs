@@ -18,6 +18,8 @@ fn owned() -> Owned {
         session: "01930000-0000-7000-8000-000000000001".parse().unwrap(),
         namespace: String::new(),
         name: "rdev-1".to_owned(),
+        is_claim: false,
+        container: String::new(),
         log: "7".to_owned(),
     }
 }

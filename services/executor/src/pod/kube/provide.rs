@@ -26,6 +26,12 @@ impl KubeBackend {
         owned: &Owned,
         template: &Template,
     ) -> Result<Provided, PodError> {
+        if owned.is_claim != template.sandbox.is_some() {
+            // What is made otherwise than the log says would not be found again.
+            let why = "the template has changed between a pod and a sandbox since, or is not the \
+                       same for gateways and executors";
+            return Ok(Provided::Failed(why.to_owned()));
+        }
         if let Some(sandbox) = &template.sandbox {
             return self.provide_claimed(owned, sandbox).await;
         }
@@ -33,7 +39,7 @@ impl KubeBackend {
         let found = in_time(pods.get_opt(&owned.name)).await;
         if let Some(pod) = found.map_err(|error| trouble::api_error(&error))? {
             return Ok(if is_of(&pod, owned) {
-                progress(&pod, "")
+                progress(&pod, &owned.container)
             } else {
                 let name = &owned.name;
                 Provided::Failed(format!("there is a pod {name} that is not of this session"))
@@ -50,7 +56,7 @@ impl KubeBackend {
             Err(reason) => return Ok(Provided::Failed(reason)),
         };
         match in_time(pods.create(&PostParams::default(), &pod)).await {
-            Ok(pod) => Ok(progress(&pod, "")),
+            Ok(pod) => Ok(progress(&pod, &owned.container)),
             // Somebody else has made it: the next look sees whose it is.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 Ok(Provided::Pending("it is there already".to_owned()))
@@ -76,7 +82,8 @@ impl KubeBackend {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         let selector = selector.join(",");
-        let wish = ListParams::default().labels(&selector);
+        // A pod that was made for a session goes with it, whoever else is in it.
+        let wish = ListParams::default().labels(&format!("{selector},!{SESSION_LABEL}"));
         let found = in_time(self.pods(&choice.namespace).list(&wish)).await;
         let mut found = match found.map_err(|error| trouble::api_error(&error)) {
             Ok(found) => found.items,
@@ -96,8 +103,8 @@ impl KubeBackend {
     }
 
     pub(in crate::pod) async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
-        if self.inner.claims && !self.discard_claim(owned).await? {
-            return Ok(false);
+        if owned.is_claim {
+            return self.discard_claim(owned).await;
         }
         let pods = self.pods(&owned.namespace);
         let found = in_time(pods.get_opt(&owned.name)).await;
@@ -123,17 +130,16 @@ impl KubeBackend {
     pub(in crate::pod) async fn owned(
         &self,
         log: &str,
-        namespaces: &[String],
+        namespace: &str,
+        claims: bool,
     ) -> Result<Vec<Owned>, PodError> {
-        let mut all = Vec::new();
-        for namespace in namespaces {
-            let wish = ListParams::default().labels(&format!("{LOG_LABEL}={log}"));
-            let found = in_time(self.pods(namespace).list(&wish)).await;
-            let found = found.map_err(|error| trouble::api_error(&error))?;
-            all.extend(found.items.iter().filter_map(|pod| owner(pod, log)));
-            if self.inner.claims {
-                all.extend(self.owned_claims(log, namespace).await?);
-            }
+        let wish = ListParams::default().labels(&format!("{LOG_LABEL}={log}"));
+        let found = in_time(self.pods(namespace).list(&wish)).await;
+        let found = found.map_err(|error| trouble::api_error(&error))?;
+        let pods = found.items.iter().filter_map(|pod| owner(pod, log));
+        let mut all: Vec<_> = pods.collect();
+        if claims {
+            all.extend(self.owned_claims(log, namespace).await?);
         }
         Ok(all)
     }
@@ -151,7 +157,7 @@ impl KubeBackend {
     }
 }
 
-/// Whose it is, as its labels say.
+/// Whose it is, as its labels say; a pod.
 pub(super) fn owner(object: &impl ResourceExt, log: &str) -> Option<Owned> {
     let label = |key: &str| object.labels().get(key);
     Some(Owned {
@@ -159,6 +165,8 @@ pub(super) fn owner(object: &impl ResourceExt, log: &str) -> Option<Owned> {
         session: label(SESSION_LABEL)?.parse().ok()?,
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
+        is_claim: false,
+        container: String::new(),
         log: log.to_owned(),
     })
 }

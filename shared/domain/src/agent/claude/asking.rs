@@ -17,6 +17,8 @@ pub(super) const ARGUMENTS: [&str; 4] = [
     "--permission-prompt-tool",
     "stdio",
 ];
+/// Longer names are none: what is told of a question has to fit into one message of the log.
+const NAME_MAX_BYTES: usize = 1_024;
 /// What the agent is told if nobody says why not.
 const DENIED: &str = "The user does not want this.";
 
@@ -113,11 +115,12 @@ pub(super) fn read(kind: &str, fields: &Fields<'_>) -> Option<Asking> {
             if text_field(&request, "subtype")? != "can_use_tool" {
                 return None;
             }
+            let name = |key| text_field(&request, key).filter(|name| name.len() <= NAME_MAX_BYTES);
             let list = field(&request, "permission_suggestions");
             Some(Asking::Asked(Box::new(Asked {
                 id: id()?,
-                tool_name: text_field(&request, "tool_name")?,
-                tool_use_id: text_field(&request, "tool_use_id").unwrap_or_default(),
+                tool_name: name("tool_name")?,
+                tool_use_id: name("tool_use_id").unwrap_or_default(),
                 input: field(&request, "input")?.to_owned(),
                 suggestions: list
                     .filter(|list| list.get().starts_with('['))

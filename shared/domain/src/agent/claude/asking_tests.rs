@@ -41,6 +41,21 @@ fn a_question_is_understood() {
     }
     let id = "x".repeat(APPROVAL_ID_MAX_BYTES + 1);
     assert!(asking(&ASKED.replace("f8623e93-f574-485d-82a5-6bf16961eac9", &id)).is_none());
+    let name = "x".repeat(NAME_MAX_BYTES + 1);
+    assert!(
+        asking(&ASKED.replace(r#""tool_name":"Bash""#, &format!(r#""tool_name":"{name}""#)))
+            .is_none()
+    );
+    // What it is for can be answered without the id of its use.
+    let Some(Asking::Asked(asked)) = asking(&ASKED.replace("toolu_1", &name)) else {
+        panic!("it is a question");
+    };
+    assert_eq!(asked.tool_use_id, "");
+    let longest = &name[1..];
+    let Some(Asking::Asked(asked)) = asking(&ASKED.replace("toolu_1", longest)) else {
+        panic!("it is a question");
+    };
+    assert_eq!(asked.tool_use_id, longest);
 }
 
 #[test]
