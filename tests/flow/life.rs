@@ -237,6 +237,26 @@ async fn an_idle_session_is_warned_and_ends_and_what_runs_is_not_idle() -> Outco
     Ok(())
 }
 
+/// Who comes is told so before the end that was announced, and not at it.
+#[tokio::test]
+async fn a_warning_is_taken_back_when_a_reader_comes() -> Outcome<()> {
+    let (options, _templates) = with_templates(options())?;
+    let options = options.variable("RDEV_IDLE_WARNING", "10s");
+    let (_world, services) = World::start(options).await?;
+    let client = &services.client;
+    let body = json!({"template": TEMPLATE, "idle_timeout_seconds": 18});
+    let session = create(client, &body).await?;
+    let warned = until(client, &session, |view| view["idle_ends_at"].is_string()).await?;
+    let mut news = feed(client, &session).await?;
+    told(&mut news, |news| news["idle_ends_at"].is_null()).await?;
+    let end: jiff::Timestamp = warned["idle_ends_at"]
+        .as_str()
+        .unwrap_or_default()
+        .parse()?;
+    assert!(jiff::Timestamp::now() < end, "{warned}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_expired_session_stops_what_runs() -> Outcome<()> {
     let (options, _templates) = with_templates(options())?;

@@ -35,6 +35,10 @@ pub use settings::KeepSettings;
 
 /// How often it is looked whether something is due.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a step is waited with at most that was done again and again and has changed nothing.
+const UNCHANGED_DELAY_MAX: Duration = Duration::from_secs(4);
+/// The same of one that fails.
+const FAILED_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Steps that are under way at a time.
 const LOOKS_MAX: usize = 64;
 /// How often pods are looked for that nobody remembers.
@@ -89,6 +93,8 @@ struct Kept {
     is_looked_at: bool,
     /// Not before this time.
     next: Timestamp,
+    /// How long the last step was waited with: twice as long as the one before, until there is a fact.
+    delay: Duration,
     /// It is not idle before this time, as far as is known.
     idle_at: Timestamp,
 }
@@ -147,6 +153,7 @@ impl Keeper {
                 state,
                 is_looked_at: false,
                 next: Timestamp::MIN,
+                delay: Duration::ZERO,
                 idle_at: Timestamp::MIN,
             };
             self.sessions.entry(key).or_insert(kept);
@@ -156,7 +163,8 @@ impl Keeper {
             return;
         };
         kept.state.apply(&message);
-        kept.next = Timestamp::MIN;
+        kept.next = now();
+        kept.delay = Duration::ZERO;
         kept.idle_at = Timestamp::MIN;
         if !kept.state.awaits_pod() {
             queue.release(&key.0, key.1);
@@ -190,8 +198,15 @@ impl Keeper {
             let log = self.log();
             looks.push(reap::reap(Arc::clone(&self.keep), log));
         }
-        let (keep, log) = (Arc::clone(&self.keep), self.log());
-        let room = LOOKS_MAX.saturating_sub(self.looks);
+        let steps = self.steps(queue, now);
+        looks.extend(steps);
+        self.looks += looks.len();
+        looks
+    }
+
+    /// The steps that are due, those first that are so for longest.
+    fn steps(&mut self, queue: &Queue, now: Timestamp) -> Vec<Look> {
+        let mut due = Vec::new();
         self.sessions.retain(|key, kept| {
             if kept.is_looked_at || kept.next > now {
                 return true;
@@ -207,27 +222,35 @@ impl Keeper {
                 | Duty::End(_)
                 | Duty::Cancel
                 | Duty::Discard => {
-                    if looks.len() >= room {
-                        return true;
-                    }
-                    kept.is_looked_at = true;
-                    let step = look::Step {
-                        keep: Arc::clone(&keep),
-                        state: kept.state.clone(),
-                        log: log.clone(),
-                        open: if duty == Duty::Cancel {
-                            queue.of_session(&key.0, key.1)
-                        } else {
-                            Vec::new()
-                        },
-                    };
-                    looks.push(step.look(duty));
+                    due.push((kept.next, key.clone(), duty));
+                    return true;
                 }
             }
             kept.next = life::plus(now, LOOK_INTERVAL);
             true
         });
-        self.looks += looks.len();
+        due.sort_by_key(|(since, ..)| *since);
+        let mut looks = Vec::new();
+        let log = self.log();
+        for (_, key, duty) in due.into_iter().take(LOOKS_MAX.saturating_sub(self.looks)) {
+            let Some(kept) = self.sessions.get_mut(&key) else {
+                continue;
+            };
+            kept.is_looked_at = true;
+            kept.delay = (kept.delay * 2).clamp(LOOK_INTERVAL, FAILED_DELAY_MAX);
+            kept.next = life::plus(now, kept.delay);
+            let step = look::Step {
+                keep: Arc::clone(&self.keep),
+                state: kept.state.clone(),
+                log: log.clone(),
+                open: if duty == Duty::Cancel {
+                    queue.of_session(&key.0, key.1)
+                } else {
+                    Vec::new()
+                },
+            };
+            looks.push(step.look(duty));
+        }
         looks
     }
 
@@ -241,7 +264,17 @@ impl Keeper {
                 };
                 kept.is_looked_at = false;
                 match done {
-                    Ok(idle_at) => kept.idle_at = idle_at,
+                    // It is known when to look again.
+                    Ok(idle_at) if idle_at > Timestamp::MIN => {
+                        kept.idle_at = idle_at;
+                        kept.delay = Duration::ZERO;
+                        kept.next = Timestamp::MIN;
+                    }
+                    Ok(idle_at) => {
+                        kept.idle_at = idle_at;
+                        kept.delay = kept.delay.min(UNCHANGED_DELAY_MAX);
+                        kept.next = kept.next.min(life::plus(now(), kept.delay));
+                    }
                     Err(reason) => {
                         tracing::warn!(session.id = %key.1, reason, "not done, will be tried again");
                     }

@@ -84,19 +84,27 @@ pub(crate) async fn of_session(
     gateway.log.session(&project, session).await?;
     let bus = gateway.log.connected()?;
     let kind = |kind| Filter::session_kind(&project, session, kind);
-    let mut questions = asked(bus, &kind(Kind::Approval)).await?;
     let mut ended = HashSet::new();
     bus.read_through(LogStream::Exec, &kind(Kind::Complete), |end| {
         ended.extend(parse_exec(&end.value.subject).map(|(exec, _)| exec));
     })
     .await?;
+    let mut questions = asked(bus, &kind(Kind::Approval)).await?;
     let unanswered = questions
         .iter()
         .filter(|question| question.answered.is_none() && !ended.contains(&question.exec));
     let open: HashSet<ExecId> = unanswered.map(|question| question.exec.clone()).collect();
+    let mut orders = Vec::with_capacity(open.len());
     for exec in open {
-        let orders = bus.kept_orders(&exec).await?;
-        list::with_orders(&mut questions, &exec, &orders);
+        let kept = bus.kept_orders(&exec).await?;
+        orders.push((exec, kept));
+    }
+    if !orders.is_empty() {
+        // Again: an order that was gone by then has left its answer in the log.
+        questions = asked(bus, &kind(Kind::Approval)).await?;
+    }
+    for (exec, kept) in &orders {
+        list::with_orders(&mut questions, exec, kept);
     }
     let views = questions.into_iter().map(|question| {
         let has_ended = ended.contains(&question.exec);

@@ -1,7 +1,7 @@
 //! What becomes of sessions, as it happens: one follower of their facts for all who watch a session.
 //!
-//! Invariant: whoever watches, and reads the session's facts then, misses none. One that cannot keep up
-//! is told so, and begins again.
+//! Invariant: whoever watches, and reads the session's facts then, misses none. Where some may have been
+//! missed, the session's facts are read again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +27,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two tries to follow a log that does not answer.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Facts as they come. Cheap to clone.
+/// Facts as they come; nothing where facts before may have been missed. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Lives(broadcast::Sender<Fact>);
+pub(crate) struct Lives(broadcast::Sender<Option<Fact>>);
 
 type Fact = Arc<Recorded<SessionMessage>>;
 
@@ -59,7 +59,9 @@ impl Lives {
             reason: None,
         });
         Ok(Life {
+            log: log.clone(),
             facts,
+            is_stale: false,
             state,
             last,
             told,
@@ -86,6 +88,8 @@ impl Lives {
         ];
         let filters = kinds.map(Filter::session_facts).into();
         let mut facts = bus.follow(LogStream::Session, filters, begin.last).await?;
+        // What came since the last time, or since somebody has watched. Nobody may watch.
+        let _ = self.0.send(None);
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -93,12 +97,14 @@ impl Lives {
                 fact = facts.next() => {
                     if let Ok(value) = serde_json::from_slice(&fact.value.payload) {
                         let sequence = fact.sequence;
-                        // Nobody may watch.
-                        let _ = self.0.send(Arc::new(Recorded { sequence, value }));
+                        let _ = self.0.send(Some(Arc::new(Recorded { sequence, value })));
                     }
                 }
                 _ = checks.tick() => {
-                    let now = bus.identity(LogStream::Session).await?;
+                    // One that does not answer is followed all the same.
+                    let Ok(now) = bus.identity(LogStream::Session).await else {
+                        continue;
+                    };
                     if now.created_at != begin.created_at || now.last < facts.position() {
                         return Ok(());
                     }
@@ -109,9 +115,11 @@ impl Lives {
 }
 
 /// One session, and what its watcher knows of it.
-#[derive(Debug)]
 pub(crate) struct Life {
-    facts: broadcast::Receiver<Fact>,
+    log: Log,
+    facts: broadcast::Receiver<Option<Fact>>,
+    /// Facts may have been missed.
+    is_stale: bool,
     state: SessionState,
     /// The last fact that is in the state.
     last: StreamSeq,
@@ -119,12 +127,19 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Waits until there may be news; false when facts were missed. May be dropped and called again.
+    /// Waits until there may be news; false when facts were missed that cannot be read. May be dropped
+    /// and called again.
     pub(crate) async fn changed(&mut self) -> bool {
         loop {
+            if self.is_stale {
+                return self.read().await;
+            }
             let fact = match self.facts.recv().await {
-                Ok(fact) => fact,
-                Err(RecvError::Lagged(_)) => return false,
+                Ok(Some(fact)) => fact,
+                Ok(None) | Err(RecvError::Lagged(_)) => {
+                    self.is_stale = true;
+                    continue;
+                }
                 Err(RecvError::Closed) => std::future::pending().await,
             };
             let Recorded { sequence, value } = &*fact;
@@ -136,6 +151,16 @@ impl Life {
                 return true;
             }
         }
+    }
+
+    async fn read(&mut self) -> bool {
+        let project = self.state.project.clone();
+        let read = self.log.session_at(&project, self.state.session).await;
+        let Ok((state, last)) = read else {
+            return false;
+        };
+        (self.state, self.last, self.is_stale) = (state, last, false);
+        true
     }
 
     /// What the watcher does not know yet.

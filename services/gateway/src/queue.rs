@@ -95,7 +95,17 @@ impl State {
                     if let Fact::Admitted(exec) = &fact {
                         self.release(exec);
                     }
+                    let ended = match &fact {
+                        Fact::Completed(exec) => Some(exec.clone()),
+                        Fact::Commanded(_) | Fact::Admitted(_) => None,
+                    };
                     self.queue.apply(sequence, fact);
+                    // Nothing waits any more, and nothing of it may ever have been admitted.
+                    if let Some(exec) = ended
+                        && !self.queue.is_busy(&exec.project, exec.session)
+                    {
+                        self.release(&exec);
+                    }
                 }
                 self.position = sequence;
             }
@@ -238,6 +248,8 @@ async fn is_same(bus: &Bus, log: &QueueLog) -> Result<bool, ReadError> {
 
 #[cfg(test)]
 mod tests {
+    use rdev_contract::queue::WaitReason;
+
     use super::*;
 
     fn exec(stream: &str) -> ExecId {
@@ -280,6 +292,20 @@ mod tests {
         // Its answer was long in coming: it has ended.
         line.submitted(&exec("b"), StreamSeq(9), &command());
         assert_eq!(line.waiting(&project), 1);
+    }
+
+    #[test]
+    fn a_session_is_not_held_behind_what_was_never_admitted() {
+        let line = Line::default();
+        line.state().queue.set_slots(1);
+        let mut awaiting = command();
+        awaiting.awaits_pod = true;
+        line.submitted(&exec("a"), StreamSeq(5), &awaiting);
+        let place = line.place(&exec("a")).unwrap();
+        assert_eq!(place.reason, Some(WaitReason::SessionNotReady));
+        line.state().take(message("a", "complete", 6));
+        line.state().take(message("b", "command", 7));
+        assert_eq!(line.place(&exec("b")).unwrap().reason, None);
     }
 
     #[test]

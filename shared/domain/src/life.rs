@@ -3,7 +3,8 @@
 //! anything of it waits or runs.
 //!
 //! Invariants: a session does not end for being idle without a warning that said when; a pod is
-//! removed only after the session's end, and not while a command runs that may go on.
+//! removed only after the session's end, and not while a command runs that may go on; what an end stops
+//! is stopped however late whoever keeps the session comes.
 
 use std::time::Duration;
 
@@ -63,8 +64,10 @@ pub fn duty(state: &SessionState, is_busy: bool, now: Timestamp) -> Duty {
 fn after_end(state: &SessionState, is_busy: bool, now: Timestamp) -> Duty {
     let is_stopped = state.ended.as_ref().is_some_and(|ended| ended.cancel);
     let stopped_by = state.ended_at.map(|at| plus(at, STOP_WITHIN));
-    let stops = is_busy && is_stopped && stopped_by.is_some_and(|at| now < at);
     let has_pod = state.created.template.is_some() && state.pod_state() != Some(PodState::Deleted);
+    // Only with a pod that is removed does everything end at last.
+    let may_stop = !has_pod || stopped_by.is_some_and(|at| now < at);
+    let stops = is_busy && is_stopped && may_stop;
     match (stops, has_pod) {
         (true, _) => Duty::Cancel,
         (false, false) => Duty::Over,

@@ -106,7 +106,11 @@ fn its_pod_is_removed_when_nothing_runs_any_more() {
     assert_eq!(stopping(59), Duty::Cancel);
     assert_eq!(stopping(60), Duty::Discard);
     assert_eq!(due(false, facts(PodState::Deleted, false)), Duty::Over);
-    // A pod that is not the session's own is left alone.
+    // A pod that is not the session's own is left alone; what is to stop in it is, however late.
+    let named = |cancel| vec![created(|_| {}), ended(cancel)];
+    assert_eq!(due_at(600, true, named(true)), Duty::Cancel);
+    assert_eq!(due_at(600, false, named(true)), Duty::Over);
+    assert_eq!(due(true, named(false)), Duty::Over);
     assert_eq!(due(false, vec![created(|_| {}), ended(false)]), Duty::Over);
 }
 

@@ -27,6 +27,9 @@ use crate::context::now;
 use crate::pod::PodError;
 use crate::pod::provide::{Choice, Owned, Provided};
 
+/// How often it is looked whether a session that was warned is idle still.
+const WARNED_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What is due of a session.
 pub(super) struct Step {
     pub(super) keep: Arc<Keep>,
@@ -155,6 +158,10 @@ impl Step {
         let since = last.map_or(state.created_at, |at| at.max(state.created_at));
         let warning = self.keep.settings.idle_warning;
         match life::idle(state.idle_ends_at, since, timeout, warning, now()) {
+            // Whoever comes now is to see the warning taken back.
+            Idle::Wait(at) if state.idle_ends_at.is_some() => {
+                return Ok(at.min(life::plus(now(), WARNED_LOOK_INTERVAL)));
+            }
             Idle::Wait(at) => return Ok(at),
             Idle::Warn(at) => self.warn(Some(at)).await?,
             Idle::Withdraw => self.warn(None).await?,
@@ -193,10 +200,11 @@ impl Step {
 
     async fn cancel(&self) -> Result<(), String> {
         let reason = self.state.end_in_words().unwrap_or_default();
+        let mut done = Ok(());
         for exec in &self.open {
-            self.cancel_exec(exec, &reason).await?;
+            done = done.and(self.cancel_exec(exec, &reason).await);
         }
-        Ok(())
+        done
     }
 
     /// Orders that a command be canceled which runs. One that does not is rejected when its turn
