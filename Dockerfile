@@ -44,6 +44,12 @@ RUN echo 'rdev:x:10001:10001:rdev:/home/rdev:/bin/sh' >> /etc/passwd; \
     echo 'rdev:x:10001:' >> /etc/group; \
     mkdir -p /home/rdev /var/lib/rdev; \
     chown 10001:10001 /home/rdev /var/lib/rdev
+# For issuers of tokens, object stores and servers with public certificates.
+RUN test -e /etc/ssl/certs/ca-certificates.crt || { \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends ca-certificates \
+        && rm -rf /var/lib/apt/lists/*; \
+    }
 ENV HOME=/home/rdev
 WORKDIR /home/rdev
 
@@ -78,7 +84,7 @@ ENTRYPOINT ["/usr/local/bin/rdev-projector"]
 FROM base AS executor
 RUN command -v git > /dev/null || { \
         apt-get update \
-        && apt-get install --yes --no-install-recommends ca-certificates git \
+        && apt-get install --yes --no-install-recommends git \
         && rm -rf /var/lib/apt/lists/*; \
     }
 COPY --from=binaries /binaries/rdev-executor /binaries/rdev-shim /usr/local/bin/

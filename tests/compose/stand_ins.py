@@ -42,6 +42,9 @@ class Image:
         (directory / "etc/passwd").write_text(users)
         (directory / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
         (directory / "etc/nsswitch.conf").write_text("hosts: files dns\n")
+        # Nothing here speaks TLS; without the file the Dockerfile would fetch it.
+        (directory / "etc/ssl/certs").mkdir(parents=True)
+        (directory / "etc/ssl/certs/ca-certificates.crt").write_text("")
 
     def path(self, absolute):
         path = self.root / str(absolute).lstrip("/")

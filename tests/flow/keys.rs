@@ -264,6 +264,55 @@ async fn known_keys_are_good_while_the_log_is_away() -> Outcome<()> {
     Ok(())
 }
 
+/// Not the way to do it, and done all the same: entries are deleted with a tool for buckets.
+#[tokio::test]
+async fn what_was_deleted_by_hand_lets_nobody_in() -> Outcome<()> {
+    let closed = closed().await?;
+    let client = closed.client.clone();
+    let session = client.session("box").await?;
+    client.shell(&session, "true").await?;
+    let reader = json!({"name": "reader", "scopes": ["read"], "projects": ["demo"]});
+    let reader = made(&client, &reader).await?;
+    let theirs = client.with_key(key_of(&reader)?)?;
+    let tickets = format!("/sessions/{session}/tickets");
+    let url = |answer: Answer| answer.json()["url"].as_str().map(str::to_owned);
+    let before = url(client.post(&tickets, &json!({})).await?).ok_or("no ticket")?;
+    let mut stream = theirs
+        .stream(&format!("/sessions/{session}/events"), None)
+        .await?;
+    stream.until("caught_up").await?;
+
+    let nats = async_nats::connect(closed.world.nats.url()).await?;
+    let jetstream = async_nats::jetstream::new(nats);
+    let bucket = jetstream.get_key_value("RDEV_KEYS").await?;
+    bucket
+        .delete(format!("key.{}", reader["id"].as_str().ok_or("no id")?))
+        .await?;
+    stream.rest().await?;
+    until(&theirs, 401).await?;
+    let again = revoked(&client, &reader["id"]).await?;
+    assert_eq!(code(&again), (404, "not_found".to_owned()));
+
+    // Other tickets are made with another secret, and those of before are worth nothing.
+    bucket.delete("ticket").await?;
+    let begin = Instant::now();
+    loop {
+        let answer = with_ticket(&client, &before, Some("0-0-00000000")).await?;
+        let made = client.post(&tickets, &json!({})).await?;
+        if answer.status == 401 && made.status == 201 {
+            break;
+        }
+        assert!(
+            begin.elapsed() < EVERYWHERE_WITHIN,
+            "{} {}",
+            answer.status,
+            made.status
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 /// What a ticket opens, as a browser asks for it: without any header but its own.
 async fn with_ticket(client: &Client, url: &str, cursor: Option<&str>) -> Outcome<Answer> {
     let mut request = reqwest::Client::new().get(format!("{}{url}", client.base));

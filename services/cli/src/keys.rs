@@ -200,7 +200,10 @@ async fn list(bus: &Bus) -> Result<Vec<KeyView>, Failure> {
             KeyNews::Used(id, last) => {
                 used.insert(id, last);
             }
-            KeyNews::TicketSecret(_) => {}
+            KeyNews::Gone(id) => {
+                records.remove(&id);
+            }
+            KeyNews::TicketSecret(_) | KeyNews::NoTicketSecret | KeyNews::Other => {}
         }
     }
     let views = records

@@ -25,9 +25,18 @@ pub enum KeyNews {
     Key(Box<KeyRecord>),
     /// A key was used.
     Used(KeyId, KeyUse),
+    /// There is no such key any more, or nobody can read it.
+    Gone(KeyId),
     /// What tickets are signed with.
     TicketSecret(String),
+    /// There is nothing any more that they could be signed with.
+    NoTicketSecret,
+    /// What means nothing to this version.
+    Other,
 }
+
+/// As [`KeyNews::TicketSecret`] is written: 256 bits as lower-case hex.
+const TICKET_SECRET_CHARS: usize = 64;
 
 /// Why an entry was not stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -53,13 +62,9 @@ pub struct KeyLog(Follower);
 impl KeyLog {
     /// The next entry, through reconnects. May be dropped and called again.
     pub async fn next(&mut self) -> Recorded<KeyNews> {
-        loop {
-            let stored = self.0.next().await;
-            if let Some(value) = news(&stored.value) {
-                let sequence = stored.sequence;
-                return Recorded { sequence, value };
-            }
-        }
+        let Recorded { sequence, value } = self.0.next().await;
+        let value = news(&value);
+        Recorded { sequence, value }
     }
 
     /// Whether everything was handed out that is there.
@@ -69,25 +74,45 @@ impl KeyLog {
     }
 }
 
-/// What cannot be read is left out, loudly: a key that nobody can read lets nobody in.
-fn news(stored: &Stored) -> Option<KeyNews> {
+/// What cannot be read is told, and lets nobody in: also what an operator has deleted, of which the
+/// bucket keeps an empty entry.
+fn news(stored: &Stored) -> KeyNews {
     let unreadable = |error: &dyn std::fmt::Display| {
-        tracing::warn!(subject = stored.subject, %error, "an entry of the bucket of keys cannot be read");
+        if !stored.payload.is_empty() {
+            tracing::warn!(subject = stored.subject, %error, "an entry of the bucket of keys cannot be read");
+        }
     };
-    match KeyEntry::at(&stored.subject)? {
-        KeyEntry::Key(_) => serde_json::from_slice(&stored.payload)
-            .map(|record| KeyNews::Key(Box::new(record)))
-            .inspect_err(|error| unreadable(error))
-            .ok(),
-        KeyEntry::Use(id) => serde_json::from_slice(&stored.payload)
-            .map(|last| KeyNews::Used(id, last))
-            .inspect_err(|error| unreadable(error))
-            .ok(),
-        KeyEntry::TicketSecret => std::str::from_utf8(&stored.payload)
-            .map(|text| KeyNews::TicketSecret(text.to_owned()))
-            .inspect_err(|error| unreadable(error))
-            .ok(),
+    match KeyEntry::at(&stored.subject) {
+        Some(KeyEntry::Key(id)) => match serde_json::from_slice(&stored.payload) {
+            Ok(record) => KeyNews::Key(Box::new(record)),
+            Err(error) => {
+                unreadable(&error);
+                KeyNews::Gone(id)
+            }
+        },
+        Some(KeyEntry::Use(id)) => match serde_json::from_slice(&stored.payload) {
+            Ok(last) => KeyNews::Used(id, last),
+            Err(error) => {
+                unreadable(&error);
+                KeyNews::Other
+            }
+        },
+        Some(KeyEntry::TicketSecret) => match ticket_secret(&stored.payload) {
+            Some(secret) => KeyNews::TicketSecret(secret.to_owned()),
+            None => {
+                unreadable(&"not 64 hex digits");
+                KeyNews::NoTicketSecret
+            }
+        },
+        None => KeyNews::Other,
     }
+}
+
+/// A shorter one could be guessed, and an empty one is what a deleted entry would make.
+fn ticket_secret(payload: &[u8]) -> Option<&str> {
+    let is_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    let is_one = payload.len() == TICKET_SECRET_CHARS && payload.iter().all(is_hex);
+    std::str::from_utf8(payload).ok().filter(|_| is_one)
 }
 
 impl Bus {
@@ -109,12 +134,18 @@ impl Bus {
         let mut log = self.follow_keys().await?;
         let mut all = Vec::new();
         while !log.is_caught_up() {
-            let Recorded { sequence, value } = log.0.next().await;
-            if let Some(value) = news(&value) {
-                all.push(Recorded { sequence, value });
-            }
+            all.push(log.next().await);
         }
         Ok(all)
+    }
+
+    /// The place of the last entry of the bucket, as the leader has it; 0 if it has none.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the leader does not answer.
+    pub async fn last_key_entry(&self) -> Result<StreamSeq, ReadError> {
+        let last = self.last_of(KEYS_STREAM, &Filter::keys()).await?;
+        Ok(last.map_or(StreamSeq(0), |last| last.sequence))
     }
 
     /// One key, as the leader has it.
@@ -126,6 +157,10 @@ impl Bus {
         let Some(found) = self.last_of(KEYS_STREAM, &filter).await? else {
             return Ok(None);
         };
+        if found.value.payload.is_empty() {
+            // Deleted by hand.
+            return Ok(None);
+        }
         let value = serde_json::from_slice(&found.value.payload).map_err(ReadError::of)?;
         Ok(Some(Recorded {
             sequence: found.sequence,
@@ -201,9 +236,17 @@ impl Bus {
     /// # Errors
     /// [`KeyWriteError::Unavailable`] when nobody answers.
     pub async fn offer_ticket_secret(&self, secret: &str) -> Result<(), KeyWriteError> {
+        let entry = KeyEntry::TicketSecret;
+        let found = self
+            .last_of(KEYS_STREAM, &Subject::key(&entry).into())
+            .await?;
+        let last = match found {
+            Some(found) if ticket_secret(&found.value.payload).is_some() => return Ok(()),
+            Some(deleted) => deleted.sequence,
+            None => StreamSeq(0),
+        };
         let payload = Bytes::from(secret.to_owned());
-        let stored = self.put(&KeyEntry::TicketSecret, payload, StreamSeq(0));
-        match stored.await {
+        match self.put(&entry, payload, last).await {
             Ok(_) | Err(KeyWriteError::Raced) => Ok(()),
             Err(error @ KeyWriteError::Unavailable(_)) => Err(error),
         }

@@ -16,6 +16,9 @@ use subtle::ConstantTimeEq;
 
 use crate::request::RequestError;
 
+/// 64 bits: enough to tell the secrets of one key apart.
+const SECRET_MARK_CHARS: usize = 16;
+
 /// What is in a name is for people: a line of a table.
 pub const NAME_MAX_BYTES: usize = 64;
 /// Ten years: what is to last longer is given no end.
@@ -194,6 +197,22 @@ pub fn check(
 #[must_use]
 pub fn is_usable(record: &KeyRecord, now: Timestamp) -> bool {
     record.revoked.is_none() && record.expires_at.is_none_or(|at| at > now)
+}
+
+/// What tells the secrets of a key apart, and tells nothing of them: the beginning of the hash.
+#[must_use]
+pub fn secret_mark(secret: &str) -> String {
+    let mut mark = hash(secret);
+    mark.truncate(SECRET_MARK_CHARS);
+    mark
+}
+
+/// Whether the secret of this mark is the key's, or its former one within the grace.
+#[must_use]
+pub fn is_marked(record: &KeyRecord, mark: &str, now: Timestamp) -> bool {
+    let is = |hash: &str| hash.get(..SECRET_MARK_CHARS) == Some(mark);
+    let former = record.former.as_ref();
+    is(&record.hash) || former.is_some_and(|former| is(&former.hash) && now < former.until)
 }
 
 fn hash(secret: &str) -> String {

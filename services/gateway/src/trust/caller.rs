@@ -18,6 +18,8 @@ use super::proxies::Client;
 pub(crate) struct Caller {
     /// For the audit trail: the id of the key; empty without one.
     pub(crate) name: String,
+    /// Which secret of the key was brought; empty without one.
+    pub(super) secret: String,
     /// From where.
     pub(crate) address: Client,
     pub(super) grants: Grants,
@@ -50,6 +52,7 @@ impl Caller {
     pub(super) fn new(name: String, address: Client, grants: Grants) -> Self {
         Self {
             name,
+            secret: String::new(),
             address,
             grants,
             lease: Lease::default(),

@@ -35,7 +35,7 @@ use rdev_bus::Bus;
 use rdev_bus::keys::{KeyNews, KeyWriteError};
 use rdev_contract::envelope::Recorded;
 use rdev_contract::key::{ApiKey, Grants, KEY_PREFIX, Projects, Scope};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::cors::CorsOrigins;
 use crate::problem::ApiError;
@@ -52,7 +52,9 @@ use self::table::KeyTable;
 use self::ticket::{Asked, ticket_in};
 pub(crate) use self::ticket::{FeedOf, Ticket};
 
-/// How often it is looked whether the log is there, and the uses of keys are written down.
+/// How often it is looked whether all of the bucket of keys is known.
+const CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the uses of keys are written down.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two tries to follow keys that cannot be followed.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -106,21 +108,21 @@ impl Trust {
             if self.0.table.ticket_secret().is_some() {
                 return Ok(());
             }
-            let secret: [u8; ticket::SECRET_BYTES] = rand::rng().random();
-            let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            bus.offer_ticket_secret(&secret).await?;
+            offer_ticket_secret(bus).await?;
         }
     }
 
-    /// Whether nobody can be let in, and that is to be changed.
+    /// Whether nobody was ever let in, and that is to be changed: whoever has revoked all keys, or takes
+    /// tokens of an issuer, wants no other.
     pub(crate) fn wants_first_key(&self) -> bool {
         let Inner {
             table,
+            oidc,
             settings,
             is_open,
             ..
         } = &*self.0;
-        settings.make_first_key && !is_open && !table.has_usable(Timestamp::now())
+        settings.make_first_key && !is_open && oidc.is_none() && table.is_empty()
     }
 
     /// Says what is missing where nobody could ever be let in.
@@ -163,7 +165,12 @@ impl Trust {
                 oidc.follow().await;
             }
         };
-        tokio::join!(self.follow_keys(bus), self.tick(bus), oidc);
+        tokio::join!(
+            self.follow_keys(bus),
+            self.confirm(bus),
+            self.tick(bus),
+            oidc
+        );
     }
 
     async fn follow_keys(&self, bus: &Bus) {
@@ -171,10 +178,31 @@ impl Trust {
             match bus.follow_keys().await {
                 Ok(mut log) => loop {
                     self.learn(log.next().await);
+                    // Somebody has deleted it, so that no ticket is good any more.
+                    if self.0.table.ticket_secret().is_none()
+                        && log.is_caught_up()
+                        && let Err(error) = offer_ticket_secret(bus).await
+                    {
+                        tracing::warn!(%error, "there is nothing to sign tickets with");
+                    }
                 },
                 Err(error) => tracing::debug!(%error, "keys cannot be followed yet"),
             }
             tokio::time::sleep(RETRY_DELAY).await;
+        }
+    }
+
+    /// That a connection is up says nothing of what came over it: the leader is asked what is last.
+    async fn confirm(&self, bus: &Bus) {
+        let mut ticks = tokio::time::interval(CONFIRM_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let asked_at = Instant::now();
+            match bus.last_key_entry().await {
+                Ok(last) => self.0.table.confirm(last, asked_at),
+                Err(error) => tracing::debug!(%error, "keys cannot be confirmed"),
+            }
         }
     }
 
@@ -186,7 +214,6 @@ impl Trust {
             if !bus.is_connected() {
                 continue;
             }
-            self.0.table.confirm();
             for (id, last) in self.0.table.take_uses() {
                 if let Err(error) = bus.note_key_use(&id, last).await {
                     tracing::debug!(key.id = %id, %error, "the use of a key is not noted");
@@ -258,7 +285,7 @@ impl Trust {
             return Ok(Caller::anonymous(address));
         }
         if let Ok(id) = ticket.by.parse() {
-            return self.0.table.holder(&id, address, now);
+            return self.0.table.holder(&id, &ticket.secret, address, now);
         }
         let invalid = || Refusal::Invalid("the rights behind this ticket have ended".to_owned());
         let oidc = self.0.oidc.as_ref().ok_or_else(invalid)?;
@@ -269,6 +296,12 @@ impl Trust {
         };
         Ok(oidc.caller_of(ticket.by, address, grants, end.ok_or_else(invalid)?))
     }
+}
+
+async fn offer_ticket_secret(bus: &Bus) -> Result<(), KeyWriteError> {
+    let secret: [u8; ticket::SECRET_BYTES] = rand::rng().random();
+    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    bus.offer_ticket_secret(&secret).await
 }
 
 /// What an `Authorization` header brings.

@@ -13,7 +13,7 @@ use rdev_contract::envelope::Recorded;
 use rdev_contract::id::KeyId;
 use rdev_contract::key::{ApiKey, KeyRecord, KeyUse, KeyView};
 use rdev_contract::position::StreamSeq;
-use rdev_domain::keys::{KeyRefused, check, is_usable};
+use rdev_domain::keys::{KeyRefused, check, is_marked, is_usable, secret_mark};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,9 @@ struct State {
     ticket_secret: Option<Arc<[u8]>>,
     /// What each key may ask for.
     allowance: Allowance,
-    /// When the log was there last.
+    /// The place of the last entry that is known.
+    seen: StreamSeq,
+    /// When nothing was missing for certain.
     confirmed: Instant,
 }
 
@@ -63,6 +65,7 @@ impl KeyTable {
             uses: HashMap::new(),
             ticket_secret: None,
             allowance,
+            seen: StreamSeq(0),
             confirmed: Instant::now(),
         }))
     }
@@ -70,18 +73,30 @@ impl KeyTable {
     /// Takes note of what is in the bucket.
     pub(super) fn learn(&self, entry: Recorded<KeyNews>) {
         let mut state = self.write();
+        state.seen = state.seen.max(entry.sequence);
         match entry.value {
             KeyNews::Key(record) => state.learn_key(entry.sequence, *record),
+            KeyNews::Gone(id) => state.forget_key(entry.sequence, &id),
             KeyNews::Used(id, last) => {
                 state.used.insert(id, last);
             }
             KeyNews::TicketSecret(secret) => state.ticket_secret = Some(secret.as_bytes().into()),
+            KeyNews::NoTicketSecret => state.ticket_secret = None,
+            KeyNews::Other => {}
         }
     }
 
-    /// Nothing can have been missed up to now.
-    pub(super) fn confirm(&self) {
-        self.write().confirmed = Instant::now();
+    /// The last entry was here when this was asked: nothing is missing up to then.
+    pub(super) fn confirm(&self, last: StreamSeq, asked_at: Instant) {
+        let mut state = self.write();
+        if last <= state.seen {
+            state.confirmed = asked_at;
+        }
+    }
+
+    /// Whether no key was ever made.
+    pub(super) fn is_empty(&self) -> bool {
+        self.read().keys.is_empty()
     }
 
     /// Whether there is a key that lets anybody in.
@@ -113,7 +128,8 @@ impl KeyTable {
         let known = state.keys.get(&key.id).ok_or(KeyRefused::Wrong);
         let known = known.map_err(invalid)?;
         let until = check(&known.record, &key.secret, now).map_err(invalid)?;
-        let caller = known.caller(address, until);
+        let mut caller = known.caller(address, until);
+        caller.secret = secret_mark(&key.secret);
         let is_noted = state.used.get(&key.id).is_some_and(|last| {
             let since = now.duration_since(last.at);
             Duration::try_from(since).unwrap_or_default() < NOTE_INTERVAL
@@ -127,10 +143,11 @@ impl KeyTable {
         Ok(caller)
     }
 
-    /// Whoever has a ticket that was made with this key.
+    /// Whoever has a ticket that was made with this key, when it had the secret of this mark.
     pub(super) fn holder(
         &self,
         id: &KeyId,
+        secret: &str,
         address: Client,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
@@ -138,7 +155,7 @@ impl KeyTable {
         let known = state
             .keys
             .get(id)
-            .filter(|known| is_usable(&known.record, now));
+            .filter(|known| is_usable(&known.record, now) && is_marked(&known.record, secret, now));
         let known = known.ok_or_else(|| {
             Refusal::Invalid("the key that this ticket was made with has ended".to_owned())
         })?;
@@ -186,6 +203,14 @@ impl KeyTable {
 }
 
 impl State {
+    fn forget_key(&mut self, at: StreamSeq, id: &KeyId) {
+        if self.keys.get(id).is_some_and(|known| known.at < at)
+            && let Some(known) = self.keys.remove(id)
+        {
+            known.ended.cancel();
+        }
+    }
+
     fn learn_key(&mut self, at: StreamSeq, record: KeyRecord) {
         let id = record.id.clone();
         if self.keys.get(&id).is_some_and(|known| known.at >= at) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rdev_contract::event::Requester;
-use rdev_contract::key::{CreateKey, Scope};
+use rdev_contract::key::{CreateKey, FormerSecret, Scope};
 use rdev_domain::keys::{Randomness, create, revoke};
 
 use super::*;
@@ -72,8 +72,51 @@ async fn keys_are_trusted_for_a_while_when_nobody_can_tell() {
     tokio::time::advance(Duration::from_millis(1)).await;
     let refused = caller(&table, &key).unwrap_err();
     assert_eq!(refused.code(), "log_unavailable");
-    table.confirm();
+    // Whoever has not seen the last entry knows nothing.
+    table.confirm(StreamSeq(2), Instant::now());
+    assert!(caller(&table, &key).is_err());
+    table.confirm(StreamSeq(1), Instant::now());
     assert!(caller(&table, &key).is_ok());
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_ends_what_was_begun() {
+    let (key, record) = made();
+    let table = table();
+    learn(&table, 2, &record);
+    let begun = caller(&table, &key).unwrap();
+    let gone = |sequence| {
+        table.learn(Recorded {
+            sequence: StreamSeq(sequence),
+            value: KeyNews::Gone(key.id.clone()),
+        });
+    };
+    gone(1);
+    assert!(caller(&table, &key).is_ok());
+    gone(3);
+    begun.lease.over().await;
+    assert!(caller(&table, &key).is_err());
+}
+
+#[test]
+fn a_ticket_is_good_as_long_as_the_secret_it_was_made_with() {
+    let (key, mut record) = made();
+    let table = table();
+    learn(&table, 1, &record);
+    let made_with = caller(&table, &key).unwrap().secret;
+    let now = Timestamp::now();
+    let holder = |secret: &str, at| table.holder(&key.id, secret, Client::default(), at);
+    assert!(holder(&made_with, now).is_ok());
+    assert!(holder("", now).is_err());
+    let later = now + jiff::SignedDuration::from_secs(60);
+    record.former = Some(FormerSecret {
+        hash: record.hash.clone(),
+        until: later,
+    });
+    record.hash = "0".repeat(64);
+    learn(&table, 2, &record);
+    assert!(holder(&made_with, now).is_ok());
+    assert!(holder(&made_with, later).is_err());
 }
 
 #[test]

@@ -46,6 +46,9 @@ pub(crate) struct Ticket {
     pub(crate) feed: FeedOf,
     /// Who asked for it.
     pub(crate) by: String,
+    /// Which secret of their key they had.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) secret: String,
     /// When the rights of whoever asked for it end, if they had no key that can be looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rights_until: Option<Timestamp>,
@@ -70,6 +73,7 @@ impl Ticket {
         Self {
             feed,
             by: caller.name.clone(),
+            secret: caller.secret.clone(),
             rights_until: caller.end,
             start_by: after(START_WITHIN),
             resume_until: after(resume_within),
