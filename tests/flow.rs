@@ -69,5 +69,7 @@ mod tenants;
 mod terminal;
 #[path = "flow/times.rs"]
 mod times;
+#[path = "flow/tls.rs"]
+mod tls;
 
 use programs::{RDEV, options, world};

@@ -57,6 +57,7 @@ fn config(nats: &str) -> BusConfig {
     BusConfig {
         url: nats.to_owned(),
         credentials: None,
+        authority: None,
         replicas: 1,
         output_ttl: Duration::ZERO,
         facts_ttl: Duration::ZERO,

@@ -18,6 +18,7 @@ use rdev_runtime::telemetry::TelemetryArgs;
 
 use crate::cors::CorsOrigins;
 use crate::provisions::Provisions;
+use crate::tls::TlsArgs;
 use crate::trust::TrustArgs;
 
 /// With some 25 KiB for an idle reader and its connection, under half a gigabyte.
@@ -155,6 +156,9 @@ pub struct Config {
     /// Who is let in.
     #[command(flatten)]
     pub trust: TrustArgs,
+    /// HTTPS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 fn templates(path: &str) -> Result<Templates, String> {

@@ -37,6 +37,7 @@ mod sessions;
 mod start;
 mod state;
 mod tickets;
+mod tls;
 mod trust;
 mod usage;
 mod watchdog;

@@ -3,6 +3,7 @@
 //! Invariant: after the end was asked for, no connection is accepted, streams say goodbye by
 //! themselves, and whatever is left after [`DRAIN_GRACE`] is cut.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,14 +11,17 @@ use axum::Router;
 use axum::body::Body;
 use futures::FutureExt;
 use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use rdev_runtime::Shutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::Accept;
 use tower::ServiceExt;
 
 use crate::request::Peer;
+use crate::tls::Tls;
 use crate::watchdog::Watched;
 
 /// How long requests in flight may take once the end was asked for; Kubernetes kills after 30 s.
@@ -33,6 +37,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Serves until the end is asked for, then drains.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     stall_timeout: Duration,
     shutdown: Shutdown,
@@ -44,7 +49,13 @@ pub(crate) async fn serve(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => match stream.set_nodelay(true) {
-                    Ok(()) => start(&builder, &connections, &router, watched(stream), peer),
+                    Ok(()) => match &tls {
+                        None => start(&builder, &connections, &router, watched(stream), peer),
+                        Some(tls) => {
+                            let handshake = tls.acceptor().accept(watched(stream));
+                            start_encrypted(&builder, &connections, &router, handshake, peer);
+                        }
+                    },
                     Err(error) => tracing::debug!(%error, "the client is gone already"),
                 },
                 Err(error) => {
@@ -85,13 +96,8 @@ fn start(
     stream: Watched<TcpStream>,
     peer: SocketAddr,
 ) {
-    let router = router.clone();
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().oneshot(request)
-    });
     let io = TokioIo::new(stream);
+    let service = service(router.clone(), peer);
     let connection = builder.serve_connection(io, service).into_owned();
     // Not an async block: that would hold the connection twice, and there are thousands.
     tokio::spawn(connections.watch(connection).map(move |ended| {
@@ -99,6 +105,47 @@ fn start(
             tracing::debug!(%peer, ?error, "connection broke off");
         }
     }));
+}
+
+/// The same behind a handshake, which a client may have as long for as for a request's head.
+fn start_encrypted(
+    builder: &Builder<TokioExecutor>,
+    connections: &GracefulShutdown,
+    router: &Router,
+    handshake: Accept<Watched<TcpStream>>,
+    peer: SocketAddr,
+) {
+    let service = service(router.clone(), peer);
+    let (builder, watcher) = (builder.clone(), connections.watcher());
+    tokio::spawn(async move {
+        let stream = match tokio::time::timeout(REQUEST_HEAD_TIMEOUT, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS with this client"),
+            Err(_) => return,
+        };
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection.into_owned()).await {
+            tracing::debug!(%peer, ?error, "connection broke off");
+        }
+    });
+}
+
+/// What answers the requests of one connection.
+fn service(
+    router: Router,
+    peer: SocketAddr,
+) -> impl Service<
+    hyper::Request<Incoming>,
+    Response = hyper::Response<Body>,
+    Error = Infallible,
+    Future: Send + 'static,
+> + Send
++ 'static {
+    hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().oneshot(request)
+    })
 }
 
 #[cfg(test)]

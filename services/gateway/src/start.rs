@@ -28,6 +28,7 @@ use crate::routes::router;
 use crate::screen::Screens;
 use crate::serve::serve;
 use crate::state::{Gateway, Log};
+use crate::tls::Tls;
 use crate::trust::Trust;
 
 /// Between two tries to reach NATS at the start.
@@ -63,6 +64,7 @@ pub struct Prepared {
     listener: TcpListener,
     address: SocketAddr,
     stall_timeout: Duration,
+    tls: Option<Tls>,
     gateway: Gateway,
 }
 
@@ -99,7 +101,7 @@ impl Prepared {
         });
         let router = router(self.gateway);
         tokio::select! {
-            () = serve(self.listener, router, self.stall_timeout, shutdown) => {}
+            () = serve(self.listener, self.tls, router, self.stall_timeout, shutdown) => {}
             ((), (), ()) = following => {}
         }
     }
@@ -111,6 +113,7 @@ impl Prepared {
 /// See [`StartError`]. NATS that is not there yet is waited for.
 pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, StartError> {
     config.check().map_err(StartError::Settings)?;
+    let tls = config.tls.load().map_err(StartError::Settings)?;
     let archive = Archive::open(&config.archive.archive_url)
         .map_err(|error| StartError::Settings(format!("RDEV_ARCHIVE_URL: {error}")))?;
     let past = Past::of(archive, config.shortest_life());
@@ -155,6 +158,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         listener,
         address,
         stall_timeout: config.stall_timeout,
+        tls,
         gateway,
     })
 }
@@ -180,6 +184,11 @@ pub async fn check_health(config: &Config) -> Result<(), StartError> {
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         };
         address.set_ip(loopback);
+    }
+    if config.tls.is_on() {
+        // Its certificate is for the name that others know it by: only whether it serves is looked at.
+        let connecting = tokio::net::TcpStream::connect(address).await;
+        return connecting.map(drop).map_err(StartError::NotReady);
     }
     health::check_self(Some(address))
         .await

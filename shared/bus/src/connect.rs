@@ -1,5 +1,6 @@
 //! The connection: how long to wait, how fast to come back, and what a server must be able to do.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,15 @@ pub struct BusConfig {
         value_parser = Credentials::read
     )]
     pub credentials: Option<Credentials>,
+    /// Certificate authority of the servers (a file of PEM), besides those of the machine. Connections
+    /// without TLS are refused then; an address that begins with tls:// refuses them too.
+    #[arg(
+        long = "nats-ca",
+        env = "RDEV_NATS_CA",
+        value_name = "RDEV_NATS_CA",
+        value_parser = authority
+    )]
+    pub authority: Option<PathBuf>,
     /// Copies of each stream in a NATS cluster: 1, 3 or 5.
     #[arg(long, env = "RDEV_REPLICAS", value_name = "RDEV_REPLICAS", default_value_t = 1, value_parser = replicas)]
     pub replicas: usize,
@@ -63,6 +73,16 @@ pub struct BusConfig {
     /// beside the disk's.
     #[arg(long, env = "RDEV_LOG_MAX_BYTES", value_name = "RDEV_LOG_MAX_BYTES", default_value_t = -1, allow_negative_numbers = true)]
     pub log_max_bytes: i64,
+}
+
+/// The file is read when a connection is made; whether it is there is told at once.
+fn authority(path: &str) -> Result<PathBuf, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(path.into())
+    } else {
+        Err("there is no certificate in it: give a file of PEM".to_owned())
+    }
 }
 
 /// JetStream keeps an odd number of copies, so that a majority is clear.
@@ -144,6 +164,11 @@ impl Bus {
                 log_event(&event);
                 std::future::ready(())
             });
+        if let Some(authority) = &config.authority {
+            options = options
+                .add_root_certificates(authority.clone())
+                .require_tls(true);
+        }
         let mut whom = "a client that names no user (RDEV_NATS_CREDS)";
         // The client library does not take them from the address.
         if let Some((user, password)) = user_and_password(&config.url) {
@@ -156,12 +181,7 @@ impl Bus {
                 .map_err(|error| unreachable(error.to_string()))?;
             whom = "the user of RDEV_NATS_CREDS";
         }
-        let addresses: Vec<String> = config
-            .url
-            .split(',')
-            .map(|url| url.trim().to_owned())
-            .collect();
-        let client = async_nats::connect_with_options(addresses, options)
+        let client = async_nats::connect_with_options(addresses(&config.url), options)
             .await
             .map_err(|error| match error.kind() {
                 ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
@@ -213,6 +233,10 @@ impl Bus {
             tracing::warn!(%error, "what was buffered for NATS could not be sent");
         }
     }
+}
+
+fn addresses(urls: &str) -> Vec<String> {
+    urls.split(',').map(|url| url.trim().to_owned()).collect()
 }
 
 /// What the first address that names a user says: `nats://user:password@host`.

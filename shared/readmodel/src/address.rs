@@ -4,7 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::tls::{self, Asked};
+
+/// A connection with TLS.
+type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// A server that is up accepts in milliseconds; one that is not should be noticed before a
 /// client of the gateway gives up.
@@ -25,9 +33,10 @@ const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(10);
 
 const SCHEMES: [&str; 2] = ["postgres", "postgresql"];
 
-/// The address of a PostgreSQL database. Its password is not shown.
+/// The address of a PostgreSQL database, and how connections to it are encrypted. Its password is not
+/// shown.
 #[derive(Clone)]
-pub struct PostgresUrl(Config);
+pub struct PostgresUrl(Config, MakeRustlsConnect);
 
 /// The text is not the address of a PostgreSQL database.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +54,9 @@ impl FromStr for PostgresUrl {
         if scheme.is_some_and(|scheme| !SCHEMES.contains(&scheme)) {
             return Err(InvalidPostgresUrl("its scheme is another one".to_owned()));
         }
-        let config: Config = text
+        let asked = Asked::of(text).map_err(InvalidPostgresUrl)?;
+        let mut config: Config = asked
+            .address
             .parse()
             .map_err(|error: tokio_postgres::Error| InvalidPostgresUrl(reason(&error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -54,7 +65,13 @@ impl FromStr for PostgresUrl {
         if config.get_user().is_none() {
             return Err(InvalidPostgresUrl("it names no user".to_owned()));
         }
-        Ok(Self(config))
+        config.ssl_mode(if asked.is_required {
+            SslMode::Require
+        } else {
+            SslMode::Disable
+        });
+        let connector = tls::connector(asked.authority.as_deref()).map_err(InvalidPostgresUrl)?;
+        Ok(Self(config, connector))
     }
 }
 
@@ -80,7 +97,21 @@ impl PostgresUrl {
         let mut config = self.0.clone();
         let options = self.0.get_options().unwrap_or_default();
         config.options(format!("{options} -c search_path={schema}").trim_start());
-        Self(config)
+        Self(config, self.1.clone())
+    }
+
+    /// How its connections are encrypted.
+    pub(crate) fn connector(&self) -> MakeRustlsConnect {
+        self.1.clone()
+    }
+
+    /// A connection of `role`, as [`Self::config`] describes it.
+    pub(crate) async fn connect(
+        &self,
+        role: &str,
+        settings: &[(&str, String)],
+    ) -> Result<(Client, Connection<Socket, Encrypted>), tokio_postgres::Error> {
+        self.config(role, settings).connect(self.connector()).await
     }
 
     /// How a connection of `role` (shown in `pg_stat_activity`) is made. `settings` are server

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::address::{PostgresUrl, STATEMENT_TIMEOUT, holding_settings};
 use crate::failure::{WriteError, explain};
@@ -41,8 +41,7 @@ impl StandBy {
             "statement_timeout",
             STATEMENT_TIMEOUT.as_millis().to_string(),
         ));
-        let config = url.config("rdev-projector-lock", &settings);
-        let (client, connection) = config.connect(NoTls).await?;
+        let (client, connection) = url.connect("rdev-projector-lock", &settings).await?;
         let connection = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = explain(&error), "the connection for the lock ended");

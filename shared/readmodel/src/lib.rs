@@ -22,6 +22,7 @@ mod row;
 mod scratch;
 mod sql;
 mod storable;
+mod tls;
 mod write;
 
 pub use address::{InvalidPostgresUrl, PostgresUrl};

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio_postgres::NoTls;
-
 use crate::address::{PostgresUrl, holding_settings};
 use crate::failure::{explain, is_unavailable};
 use crate::sql;
@@ -41,8 +39,7 @@ pub async fn migrate(url: &PostgresUrl) -> Result<usize, MigrateError> {
     settings.push(("statement_timeout", "0".to_owned()));
     settings.push(("lock_timeout", LOCK_WAIT.as_millis().to_string()));
     let (mut client, connection) = url
-        .config("rdev-migrations", &settings)
-        .connect(NoTls)
+        .connect("rdev-migrations", &settings)
         .await
         .map_err(unavailable)?;
     // Ends when `client` is dropped; whatever goes wrong in it reaches the client's calls.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
-use tokio_postgres::NoTls;
 
 use crate::address::{CONNECT_TIMEOUT, PostgresUrl, working_settings};
 
@@ -47,7 +46,7 @@ impl Database {
         let config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(url.config(role, settings), NoTls, config);
+        let manager = Manager::from_config(url.config(role, settings), url.connector(), config);
         let timeouts = Timeouts {
             wait: Some(WAIT_TIMEOUT),
             create: Some(CONNECT_TIMEOUT),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use rdev_contract::id::ExecId;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, IsolationLevel, NoTls, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use crate::address::{PostgresUrl, holding_settings};
 use crate::failure::{explain, is_unavailable};
@@ -175,7 +175,7 @@ impl Scratch {
         settings.push(("idle_in_transaction_session_timeout", "0".to_owned()));
         // That nothing was left over, or that it is dropped, is no news.
         settings.push(("client_min_messages", "warning".to_owned()));
-        let (client, connection) = url.config("rdev-audit", &settings).connect(NoTls).await?;
+        let (client, connection) = url.connect("rdev-audit", &settings).await?;
         let connection = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = explain(&error), "the connection of the audit ended");

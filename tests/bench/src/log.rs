@@ -30,6 +30,7 @@ impl LogAlone {
         let config = BusConfig {
             url: server.url(),
             credentials: None,
+            authority: None,
             replicas: 1,
             output_ttl: TTL,
             facts_ttl: TTL,

@@ -81,6 +81,7 @@ fn config(url: &str, credentials: Option<Credentials>) -> BusConfig {
     BusConfig {
         url: url.to_owned(),
         credentials,
+        authority: None,
         replicas: 1,
         output_ttl: Duration::from_secs(7 * 24 * 3600),
         facts_ttl: Duration::from_secs(90 * 24 * 3600),

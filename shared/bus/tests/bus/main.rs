@@ -61,6 +61,7 @@ impl Log {
         let mut config = BusConfig {
             url: server.url(),
             credentials: None,
+            authority: None,
             replicas: 1,
             output_ttl: Duration::from_secs(7 * 24 * 3600),
             facts_ttl: Duration::from_secs(90 * 24 * 3600),
