@@ -70,7 +70,7 @@ impl FromStr for PostgresUrl {
         } else {
             SslMode::Disable
         });
-        let connector = tls::connector(asked.authority.as_deref()).map_err(InvalidPostgresUrl)?;
+        let connector = tls::connector(&asked).map_err(InvalidPostgresUrl)?;
         Ok(Self(config, connector))
     }
 }
