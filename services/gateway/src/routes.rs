@@ -5,13 +5,13 @@ mod openapi;
 
 use std::any::Any;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
-use axum::{Extension, Router};
 use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::key::Scope;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -128,7 +128,7 @@ type Declared = (Method, &'static str, Access);
 struct Routes {
     router: Router<Gateway>,
     trust: Trust,
-    /// What was added.
+    /// What was added, for tests.
     declared: Vec<Declared>,
 }
 
@@ -189,14 +189,11 @@ impl Routes {
 /// The whole API.
 pub(crate) fn router(gateway: Gateway) -> Router {
     let cors = gateway.cors.clone();
-    let Routes {
-        router, declared, ..
-    } = routes(&gateway.trust);
-    router
+    routes(&gateway.trust)
+        .router
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(other_method)
         .with_state(gateway)
-        .layer(Extension(openapi::Document::of(&declared)))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(cors, cors::answer))
         .layer(middleware::from_fn(log))

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
+use serde_json::Value;
+
+use super::document::document;
+use super::operations::OPERATIONS;
+use super::parameters;
+use crate::routes::Declared;
 use crate::routes::routes;
 use crate::routes::tests::trust;
 
