@@ -4,17 +4,14 @@
 //! Invariant: as of pods that are made: a claim is created by name and deleted by uid, and is this
 //! session's only if its labels say so.
 
-use kube::ResourceExt as _;
-use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, Preconditions,
-};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use rdev_domain::template::Sandbox;
 use serde_json::json;
 
 use super::super::PodError;
 use super::super::provide::{Owned, Provided};
 use super::object::{self, LOG_LABEL, SESSION_LABEL};
-use super::provide::{is_of, owner, progress};
+use super::provide::{create, delete, is_of, owner, progress};
 use super::{KubeBackend, in_time, trouble};
 
 fn resource() -> ApiResource {
@@ -65,23 +62,12 @@ impl KubeBackend {
         }}));
         claim.metadata.labels = Some(labels);
         let claims = self.claims(&owned.namespace);
-        match in_time(claims.create(&PostParams::default(), &claim)).await {
-            Ok(_) => Ok(Provided::Pending("a sandbox is claimed".to_owned())),
-            // Somebody else has claimed it: the next look sees whose it is.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                Ok(Provided::Pending("it is claimed already".to_owned()))
-            }
-            Err(error) => match trouble::api_error(&error) {
-                error @ PodError::Unavailable(_) => Err(error),
-                error @ (PodError::NotFound(_)
-                | PodError::Refused(_)
-                | PodError::NotRunning(_)
-                | PodError::Replaced(_)
-                | PodError::NoShim(_)) => {
-                    Ok(Provided::Failed(format!("no sandbox was claimed: {error}")))
-                }
-            },
-        }
+        let is_there = "it is claimed already";
+        let claimed = create(&claims, &claim, is_there, "no sandbox was claimed").await?;
+        Ok(claimed.map_or_else(
+            |not_claimed| not_claimed,
+            |_| Provided::Pending("a sandbox is claimed".to_owned()),
+        ))
     }
 
     /// Begins to give a claim back; whether it and its pod are gone.
@@ -92,18 +78,7 @@ impl KubeBackend {
         let Some(claim) = found.filter(|claim| is_of(claim, owned)) else {
             return Ok(self.claimed_pods(owned).await?.is_empty());
         };
-        if claim.metadata.deletion_timestamp.is_none() {
-            let wish = DeleteParams::default().preconditions(Preconditions {
-                uid: claim.uid(),
-                resource_version: None,
-            });
-            match in_time(claims.delete(&owned.name, &wish)).await {
-                Ok(_) => {}
-                // Gone, or another one by now: the next look tells.
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                Err(error) => return Err(trouble::api_error(&error)),
-            }
-        }
+        delete(&claims, &claim).await?;
         Ok(false)
     }
 

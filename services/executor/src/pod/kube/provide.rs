@@ -4,8 +4,10 @@
 //! before it is deleted, and deleted only if it is still the one that was looked at.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::super::PodError;
 use super::super::provide::{Choice, Owned, Provided};
@@ -55,23 +57,8 @@ impl KubeBackend {
             Ok(pod) => pod,
             Err(reason) => return Ok(Provided::Failed(reason)),
         };
-        match in_time(pods.create(&PostParams::default(), &pod)).await {
-            Ok(pod) => Ok(progress(&pod, &owned.container)),
-            // Somebody else has made it: the next look sees whose it is.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                Ok(Provided::Pending("it is there already".to_owned()))
-            }
-            Err(error) => match trouble::api_error(&error) {
-                error @ PodError::Unavailable(_) => Err(error),
-                error @ (PodError::NotFound(_)
-                | PodError::Refused(_)
-                | PodError::NotRunning(_)
-                | PodError::Replaced(_)
-                | PodError::NoShim(_)) => {
-                    Ok(Provided::Failed(format!("the pod was not made: {error}")))
-                }
-            },
-        }
+        let made = create(&pods, &pod, "it is there already", "the pod was not made").await?;
+        Ok(made.map_or_else(|not_made| not_made, |pod| progress(&pod, &owned.container)))
     }
 
     pub(in crate::pod) async fn choose(&self, choice: &Choice) -> Result<Provided, PodError> {
@@ -112,19 +99,8 @@ impl KubeBackend {
         let Some(pod) = found.filter(|pod| is_of(pod, owned)) else {
             return Ok(true);
         };
-        if pod.metadata.deletion_timestamp.is_some() {
-            return Ok(false);
-        }
-        let wish = DeleteParams::default().preconditions(Preconditions {
-            uid: pod.uid(),
-            resource_version: None,
-        });
-        match in_time(pods.delete(&owned.name, &wish)).await {
-            Ok(_) => Ok(false),
-            // Gone, or another one by now: the next look tells.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
-            Err(error) => Err(trouble::api_error(&error)),
-        }
+        delete(&pods, &pod).await?;
+        Ok(false)
     }
 
     pub(in crate::pod) async fn owned(
@@ -154,6 +130,53 @@ impl KubeBackend {
         } else {
             namespace
         }
+    }
+}
+
+/// Creates an object under its name: as it is then, or how things stand where it was not created now.
+pub(super) async fn create<K>(
+    objects: &Api<K>,
+    object: &K,
+    is_there: &str,
+    was_refused: &str,
+) -> Result<Result<K, Provided>, PodError>
+where
+    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    match in_time(objects.create(&PostParams::default(), object)).await {
+        Ok(created) => Ok(Ok(created)),
+        // Somebody else has made it: the next look sees whose it is.
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            Ok(Err(Provided::Pending(is_there.to_owned())))
+        }
+        Err(error) => match trouble::api_error(&error) {
+            error @ PodError::Unavailable(_) => Err(error),
+            error @ (PodError::NotFound(_)
+            | PodError::Refused(_)
+            | PodError::NotRunning(_)
+            | PodError::Replaced(_)
+            | PodError::NoShim(_)) => Ok(Err(Provided::Failed(format!("{was_refused}: {error}")))),
+        },
+    }
+}
+
+/// Begins to delete the object that was looked at, and no other of its name.
+pub(super) async fn delete<K>(objects: &Api<K>, object: &K) -> Result<(), PodError>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let wish = DeleteParams::default().preconditions(Preconditions {
+        uid: object.uid(),
+        resource_version: None,
+    });
+    match in_time(objects.delete(&object.name_any(), &wish)).await {
+        Ok(_) => Ok(()),
+        // Gone, or another one by now: the next look tells.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(trouble::api_error(&error)),
     }
 }
 
