@@ -1,8 +1,6 @@
 //! The key of `rdev dev`: made at the first start, kept in the data directory, where only its owner can
 //! read it.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,14 +40,9 @@ pub(crate) async fn key(nats: &str, data_dir: &Path) -> Result<ApiKey, String> {
     let (key, _) = create(&bus, request)
         .await
         .map_err(|error| failed(&error))?;
-    keep(&file, &key).map_err(|error| format!("{}: {error}", file.display()))?;
+    rdev_embedded::write_secret(&file, &format!("{key}\n"))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(key)
-}
-
-fn keep(file: &Path, key: &ApiKey) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    writeln!(options.open(file)?, "{key}")
 }
 
 /// Only the bucket of keys is made with it, of which nothing but the copies is set.

@@ -40,7 +40,7 @@ pub use port::draw as draw_port;
 pub use postgres::{Durability, Postgres, PostgresOptions};
 /// A signal for a child, as in `Signal::TERM`.
 pub use rustix::process::Signal;
-pub use secret::kept_in as password_kept_in;
+pub use secret::{kept_in as password_kept_in, write as write_secret};
 pub use server::{Home, Server};
 pub use start::StartError;
 pub use version::Version;

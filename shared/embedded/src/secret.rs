@@ -36,7 +36,10 @@ fn made() -> io::Result<String> {
 }
 
 /// Writes a file that only its owner can read, in one step.
-pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// When the file system refuses; what was there is as it was.
+pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let partial = path.with_extension("partial");
     match fs::remove_file(&partial) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
