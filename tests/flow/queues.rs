@@ -5,16 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
-use rdev_bus::append::{Entry, ExecWriter};
 use rdev_bus::{Bus, LogStream};
-use rdev_contract::envelope::{Body, Message, Recorded};
-use rdev_contract::event::{Complete, Event, EventBatch, Kind, Outcome as Ending};
-use rdev_contract::position::{EventNo, Offsets, StreamSeq};
+use rdev_contract::event::{Complete, Kind, Outcome as Ending};
+use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::Filter;
 use rdev_tests::Outcome;
 use rdev_tests::client::Client;
-use rdev_tests::log::{ExecLog, exec_id};
+use rdev_tests::log::{ExecLog, end, exec_id};
 use rdev_tests::transcript::SseEvent;
 use rdev_tests::world::World;
 use serde_json::{Value, json};
@@ -375,22 +372,8 @@ async fn an_exec_that_was_ended_while_it_waited_never_starts() -> Outcome<()> {
     let behind = until_waits_for(client, &session, "behind", "session_limit").await?;
     assert_eq!(behind["queue"]["position"], 2);
     let (bus, exec) = (world.bus().await?, exec_id(client, &session, "ended")?);
-    let command = bus.tail(&exec).await?.ok_or("no command")?;
-    let tail = Recorded {
-        sequence: command.sequence,
-        value: Message::decode(&command.value.payload)?.chain,
-    };
-    let mut events = EventBatch::default();
-    let complete = Complete::without_process(Ending::Canceled, "a test");
-    events.push(&Event::Complete(&complete))?;
-    let entry = Entry {
-        kind: Kind::Complete,
-        first: Some(EventNo::FIRST),
-        to: Some(Offsets::default()),
-        body: Body::Events(&events),
-    };
-    let mut writer = ExecWriter::new(bus.clone(), exec.clone(), None, 0, tail);
-    writer.append(entry, Timestamp::now()).await?;
+    let canceled = Complete::without_process(Ending::Canceled, "a test");
+    end(&bus, &exec, &canceled).await?;
     let is_next = |exec: &Value| exec["queue"]["position"] == 1;
     until(client, &session, "behind", is_next).await?;
     open_gate(&world, "ended")?;

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use clap::Parser;
+use jiff::Timestamp;
+use rdev_bus::append::{Entry, ExecWriter};
 use rdev_bus::live::{LogReader, Next, Scope};
 use rdev_bus::{Bus, BusConfig, LogStream};
-use rdev_contract::envelope::{Head, Message};
-use rdev_contract::event::Kind;
+use rdev_contract::envelope::{Body, Head, Message, Recorded};
+use rdev_contract::event::{Complete, Event, EventBatch, Kind};
 use rdev_contract::id::{ExecId, StreamId};
-use rdev_contract::position::{Offsets, StreamSeq};
+use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::Filter;
 use serde_json::Value;
 
@@ -209,6 +211,29 @@ pub async fn until(bus: &Bus, exec: &ExecId, wanted: impl Fn(&Line) -> bool) -> 
         Ok(found) => found,
         Err(_) => Err("what was waited for is not in the log".into()),
     }
+}
+
+/// Ends an exec that nobody has claimed, behind whatever it has.
+///
+/// # Errors
+/// When it has nothing, or something came behind that meanwhile.
+pub async fn end(bus: &Bus, exec: &ExecId, complete: &Complete) -> Outcome<()> {
+    let last = bus.tail(exec).await?.ok_or("there is no such exec")?;
+    let tail = Recorded {
+        sequence: last.sequence,
+        value: Message::decode(&last.value.payload)?.chain,
+    };
+    let mut events = EventBatch::default();
+    events.push(&Event::Complete(complete))?;
+    let entry = Entry {
+        kind: Kind::Complete,
+        first: Some(EventNo::FIRST),
+        to: Some(Offsets::default()),
+        body: Body::Events(&events),
+    };
+    let mut writer = ExecWriter::new(bus.clone(), exec.clone(), None, 0, tail);
+    writer.append(entry, Timestamp::now()).await?;
+    Ok(())
 }
 
 /// Waits for the first message of this kind.

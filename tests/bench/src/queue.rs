@@ -7,17 +7,13 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use rdev_bus::Bus;
-use rdev_bus::append::{Entry, ExecWriter};
 use rdev_bus::submit::Submitted;
-use rdev_contract::envelope::{Body, Message, Recorded};
-use rdev_contract::event::{
-    Command, CommandSpec, Complete, Event, EventBatch, Kind, Outcome as End, Requester, Work,
-};
-use rdev_contract::position::{EventNo, Offsets};
+use rdev_contract::envelope::{Message, Recorded};
+use rdev_contract::event::{Command, CommandSpec, Complete, Outcome as End, Requester, Work};
 use rdev_embedded::SyncInterval;
-use rdev_tests::Outcome;
 use rdev_tests::client::Client;
 use rdev_tests::world::World;
+use rdev_tests::{Outcome, log};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -248,23 +244,8 @@ async fn finished(bus: &Bus) -> Outcome<()> {
     let value = Message::decode(&stored.value.payload)?.chain;
     bus.admit(&exec, Recorded { sequence, value }, "bench", at)
         .await;
-    let stored = bus.tail(&exec).await?.ok_or("not admitted")?;
-    let tail = Recorded {
-        sequence: stored.sequence,
-        value: Message::decode(&stored.value.payload)?.chain,
-    };
-    let mut events = EventBatch::default();
     let complete = Complete::without_process(End::Rejected, "a bench");
-    events.push(&Event::Complete(&complete))?;
-    let entry = Entry {
-        kind: Kind::Complete,
-        first: Some(EventNo::FIRST),
-        to: Some(Offsets::default()),
-        body: Body::Events(&events),
-    };
-    let mut writer = ExecWriter::new(bus.clone(), exec, None, 0, tail);
-    writer.append(entry, at).await?;
-    Ok(())
+    log::end(bus, &exec, &complete).await
 }
 
 fn command(at: Timestamp) -> Command {
