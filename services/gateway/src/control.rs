@@ -315,7 +315,7 @@ pub(crate) async fn give(
     match bus.give(exec, &value, after).await {
         Ok(sequence) => {
             if after == StreamSeq(0) {
-                remove_if_late(bus, exec).await;
+                refuse_if_late(bus, exec).await?;
             }
             Ok(Some(Recorded { sequence, value }))
         }
@@ -362,18 +362,21 @@ async fn check_room(
 }
 
 /// The first order of an exec may come behind its end, when whoever ended it has removed all orders
-/// that it knew of. (A later one would be refused then, because the one before it is gone.)
-async fn remove_if_late(bus: &Bus, exec: &ExecId) {
-    match bus.tail(exec).await {
-        Ok(Some(tail)) => {
-            let kind = parse_exec(&tail.value.subject).map(|(_, kind)| kind);
-            if kind == Ok(Kind::Complete.token()) {
-                remove_orders(bus, exec).await;
-            }
-        }
-        Ok(None) => remove_orders(bus, exec).await,
-        Err(error) => tracing::debug!(stream.id = %exec.stream, %error, "not looked after"),
+/// that it knew of: nobody would carry it out. (A later one is refused by the log, because the one before
+/// it is gone.)
+async fn refuse_if_late(bus: &Bus, exec: &ExecId) -> Result<(), ApiError> {
+    let tail = bus.tail(exec).await.map_err(|error| {
+        tracing::warn!(stream.id = %exec.stream, %error, "order perhaps given too late");
+        ApiError::OutcomeUnknown
+    })?;
+    let is_open = tail.is_some_and(|tail| {
+        parse_exec(&tail.value.subject).is_ok_and(|(_, kind)| kind != Kind::Complete.token())
+    });
+    if is_open {
+        return Ok(());
     }
+    remove_orders(bus, exec).await;
+    Err(EXEC_COMPLETE)
 }
 
 /// What cannot be removed now goes when its time is over.

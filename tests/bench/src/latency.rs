@@ -26,12 +26,6 @@ pub(crate) struct Settings {
     samples: usize,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { samples: 300 }
-    }
-}
-
 pub(crate) async fn run(settings: &Settings) -> Outcome<Report> {
     let mut report = Report::new("POST to first output");
     let floor = bare_spawns(settings.samples).await?;

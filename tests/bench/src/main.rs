@@ -1,6 +1,7 @@
 //! The bench program: each scenario measures rdev beside a floor or a peer in the same run, and
-//! prints a Markdown table and one line of JSON. It starts everything that it needs.
+//! prints a Markdown table, or one line of JSON. It starts everything that it needs.
 
+mod all;
 mod cancel;
 mod faults;
 mod latency;
@@ -30,6 +31,15 @@ const LAZY_SYNC: SyncInterval = SyncInterval::Every(std::time::Duration::from_se
 /// Measures rdev on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "rdev-bench", version)]
+struct Bench {
+    #[command(subcommand)]
+    scenario: Scenario,
+    /// Print one line of JSON and no table.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
 enum Scenario {
     /// From POST to the first output at a reader, beside spawning the same command directly.
     Latency(latency::Settings),
@@ -52,8 +62,8 @@ enum Scenario {
     /// Serves what `read` compares with.
     #[command(hide = true)]
     ReadFloor(read::floor::Settings),
-    /// Latency, throughput and short with their defaults.
-    All,
+    /// All of them with their defaults, as one document.
+    All(all::Settings),
     /// Faults at random moments: what is lost, repeated, re-run or told wrongly.
     Faults(faults::Settings),
 }
@@ -63,12 +73,12 @@ fn main() -> ExitCode {
     if COMMANDS.contains(&first.as_str()) {
         return rdev_cli::main();
     }
-    let scenario = Scenario::parse();
+    let bench = Bench::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(scenario)),
+        Ok(runtime) => runtime.block_on(run(bench)),
         Err(error) => Err(error.into()),
     };
     match result {
@@ -80,27 +90,22 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(scenario: Scenario) -> Outcome<()> {
-    match scenario {
-        Scenario::Latency(settings) => latency::run(&settings).await?.print(),
-        Scenario::Throughput(settings) => throughput::run(&settings).await?.print(),
-        Scenario::Short(settings) => short::run(&settings).await?.print(),
-        Scenario::Cancel(settings) => cancel::run(&settings).await?.print(),
-        Scenario::Overhead(settings) => overhead::run(&settings).await?.print(),
-        Scenario::Project(settings) => project::run(&settings).await?.print(),
-        Scenario::Queue(settings) => queue::run(&settings).await?.print(),
-        Scenario::List(settings) => list::run(&settings).await?.print(),
-        Scenario::Faults(settings) => faults::run(&settings).await?,
-        Scenario::Read(settings) => read::run(&settings).await?,
-        Scenario::ReadFloor(settings) => read::floor::serve(&settings).await?,
-        Scenario::All => {
-            latency::run(&latency::Settings::default()).await?.print();
-            throughput::run(&throughput::Settings::default())
-                .await?
-                .print();
-            short::run(&short::Settings::default()).await?.print();
-        }
-    }
+async fn run(Bench { scenario, json }: Bench) -> Outcome<()> {
+    let report = match scenario {
+        Scenario::Latency(settings) => latency::run(&settings).await?,
+        Scenario::Throughput(settings) => throughput::run(&settings).await?,
+        Scenario::Short(settings) => short::run(&settings).await?,
+        Scenario::Cancel(settings) => cancel::run(&settings).await?,
+        Scenario::Overhead(settings) => overhead::run(&settings).await?,
+        Scenario::Project(settings) => project::run(&settings).await?,
+        Scenario::Queue(settings) => queue::run(&settings).await?,
+        Scenario::List(settings) => list::run(&settings).await?,
+        Scenario::Faults(settings) => return faults::run(&settings).await,
+        Scenario::Read(settings) => return read::run(&settings, json).await,
+        Scenario::ReadFloor(settings) => return read::floor::serve(&settings).await,
+        Scenario::All(settings) => return all::run(&settings).await,
+    };
+    report.print(json);
     Ok(())
 }
 

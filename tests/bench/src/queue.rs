@@ -201,6 +201,8 @@ async fn beginning(settings: &Settings, report: &mut Report) -> Outcome<()> {
     world.ready(&client).await?;
     let session = client.session("begin").await?;
     let bus = world.bus().await?;
+    // No executor has made the work queue.
+    bus.ensure_topology().await?;
     let writing = stream::iter(0..settings.finished).map(async |_| finished(&bus).await);
     writing
         .buffer_unordered(AT_ONCE)

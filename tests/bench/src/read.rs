@@ -63,9 +63,6 @@ pub(crate) struct Settings {
     /// The server of the peer (`cargo install durable-streams --root DIRECTORY`).
     #[arg(long)]
     peer: Option<PathBuf>,
-    /// Print one line of JSON and no table.
-    #[arg(long)]
-    json: bool,
 }
 
 /// What all rows have to know.
@@ -87,7 +84,7 @@ impl Context {
 ///
 /// # Errors
 /// When something cannot be started, or a reader does not get what was written.
-pub(crate) async fn run(settings: &Settings) -> Outcome<()> {
+pub(crate) async fn run(settings: &Settings, json: bool) -> Outcome<()> {
     raise_open_files()?;
     let context = Context {
         rounds: settings.rounds.max(1),
@@ -109,7 +106,7 @@ pub(crate) async fn run(settings: &Settings) -> Outcome<()> {
             Err(error) => failures.push(format!("{row:?}: {error}")),
         }
     }
-    table.print(settings.json);
+    table.print(json);
     if failures.is_empty() {
         Ok(())
     } else {

@@ -1,4 +1,4 @@
-//! What a scenario found: a Markdown table for people, a line of JSON for programs.
+//! What a scenario found: a Markdown table for people, or a line of JSON for programs.
 
 use std::time::Duration;
 
@@ -36,14 +36,21 @@ impl Report {
     }
 
     #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-    pub(crate) fn print(&self) {
-        println!("\n| {} | figure | beside |\n|---|---|---|", self.scenario);
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            return print_json(self);
+        }
+        println!("| {} | figure | beside |\n|---|---|---|", self.scenario);
         for row in &self.rows {
             println!("| {} | {} | {} |", row.what, row.value, row.beside);
         }
-        if let Ok(json) = serde_json::to_string(self) {
-            println!("\n{json}");
-        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the program is for")]
+pub(crate) fn print_json(found: &impl Serialize) {
+    if let Ok(json) = serde_json::to_string(found) {
+        println!("{json}");
     }
 }
 

@@ -25,15 +25,6 @@ pub(crate) struct Settings {
     at_once: usize,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            execs: 1000,
-            at_once: 64,
-        }
-    }
-}
-
 pub(crate) async fn run(settings: &Settings) -> Outcome<Report> {
     let mut report = Report::new("short execs");
     let floor = bare_spawns(settings).await?;

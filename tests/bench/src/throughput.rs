@@ -34,14 +34,6 @@ pub(crate) struct Settings {
     bytes: u64,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            bytes: 1_000_000_000,
-        }
-    }
-}
-
 pub(crate) async fn run(settings: &Settings) -> Outcome<Report> {
     let mut report = Report::new("one exec, one reader");
     let bytes = settings.bytes;

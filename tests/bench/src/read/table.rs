@@ -1,6 +1,8 @@
-//! What the rows found: a Markdown table for people, a line of JSON for programs.
+//! What the rows found: a Markdown table for people, or a line of JSON for programs.
 
 use serde::Serialize;
+
+use crate::report::print_json;
 
 /// What is asked of the ratio.
 #[derive(Debug, Clone, Copy)]
@@ -120,17 +122,14 @@ impl Table {
     }
 
     #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-    pub(crate) fn print(&self, only_json: bool) {
-        if !only_json {
-            println!("\n| row | figure | ours | floor | NATS | peer | ratio | asked | met |");
-            println!("|---|---|---|---|---|---|---|---|---|");
-            for figure in &self.figures {
-                println!("{}", line(figure));
-            }
-            println!();
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            return print_json(self);
         }
-        if let Ok(json) = serde_json::to_string(self) {
-            println!("{json}");
+        println!("| row | figure | ours | floor | NATS | peer | ratio | asked | met |");
+        println!("|---|---|---|---|---|---|---|---|---|");
+        for figure in &self.figures {
+            println!("{}", line(figure));
         }
     }
 }
