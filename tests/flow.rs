@@ -71,5 +71,7 @@ mod terminal;
 mod times;
 #[path = "flow/tls.rs"]
 mod tls;
+#[path = "flow/typed_clients.rs"]
+mod typed_clients;
 
 use programs::{RDEV, options, world};

@@ -32,8 +32,8 @@ fn complaining(directory: &Path) -> Outcome<String> {
     Ok(path.display().to_string())
 }
 
-/// The events of an exec whose first event is gone from the log.
-async fn expired_url(world: &World, client: &Client) -> Outcome<String> {
+/// The session and the id of an exec whose first event is gone from the log.
+pub(super) async fn expired(world: &World, client: &Client) -> Outcome<(String, String)> {
     let session = client.session("expired").await?;
     let command = "echo 1; while ! [ -e go ]; do sleep 0.02; done; echo 2; echo 3";
     let body = json!({"type": "shell", "command": command});
@@ -50,7 +50,7 @@ async fn expired_url(world: &World, client: &Client) -> Outcome<String> {
         .get_stream(LogStream::Exec.name())
         .await?;
     stored.delete_message(first.sequence).await?;
-    Ok(client.url(&format!("/sessions/{session}/events?stream_id={stream}")))
+    Ok((session, stream))
 }
 
 /// Runs it; what it did not find right is the message of a failure.
@@ -85,7 +85,9 @@ async fn last_event_id_through_two_gateways() -> Outcome<()> {
     let (mut world, services) = World::start(options).await?;
     let (_second, second) = world.gateway()?;
     world.ready(&second).await?;
-    let expired = expired_url(&world, &services.client).await?;
+    let (session, stream) = expired(&world, &services.client).await?;
+    let expired = format!("/sessions/{session}/events?stream_id={stream}");
+    let expired = services.client.url(&expired);
     run(&[
         "--base-url",
         &services.client.base,

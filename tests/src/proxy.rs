@@ -46,7 +46,7 @@ enum Cut {
 }
 
 struct Shared {
-    target: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     mode: watch::Sender<Mode>,
     /// Counts the orders to cut, and says how.
     cuts: watch::Sender<(u64, Cut)>,
@@ -93,7 +93,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            target,
+            target: watch::channel(target).0,
             mode: watch::channel(PASSING).0,
             cuts: watch::channel((0, Cut::Close)).0,
             answered: AtomicU64::new(0),
@@ -111,6 +111,11 @@ impl Proxy {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Passes new connections on to another server, from now on.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.shared.target.send_replace(target);
     }
 
     /// How many bytes of answers were passed on so far.
@@ -209,7 +214,8 @@ async fn connect(shared: &Arc<Shared>, client: TcpStream) {
     let pair = async {
         let mut mode = shared.mode.subscribe();
         mode.wait_for(|mode| mode.requests_flow).await.ok()?;
-        TcpStream::connect(shared.target).await.ok()
+        let target = *shared.target.borrow();
+        TcpStream::connect(target).await.ok()
     };
     let server = tokio::select! {
         server = pair => server,

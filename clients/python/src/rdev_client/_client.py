@@ -1,0 +1,362 @@
+"""The client that blocks. Made by clients/generate.py: do not edit."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Type, cast
+
+import httpx
+
+from . import _calls as calls
+from ._calls import Answer, Call, Collected
+from ._following import Following, Where
+from ._retry import Retry
+from .errors import ConflictError, IncompleteError, RdevError
+from .events import Claude, Codex, Completed, Event, Gap, Output
+from .types import (
+    AnswerRequest,
+    ApprovalView,
+    Complete,
+    ConversationView,
+    CreateSession,
+    ExecOptions,
+    ExecRequest,
+    ExecView,
+    MessageView,
+    OutputStream,
+    ProjectUsage,
+    SessionView,
+    TicketMade,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Unpack
+
+
+class _Http:
+    def __init__(self, client: httpx.Client, project: str, patience: float, silence: float) -> None:
+        self.client, self.project = client, project
+        self.patience, self.silence = patience, silence
+
+    def send(self, call: Call[Any]) -> httpx.Response:
+        retry = Retry(self.patience)
+        while True:
+            try:
+                return self._once(call)
+            except RdevError as failure:
+                time.sleep(retry.delay_after(failure, call.repeatable))
+
+    def _once(self, call: Call[Any]) -> httpx.Response:
+        try:
+            response = self.client.send(call.request(self.client, self.project))
+        except httpx.HTTPError as error:
+            raise calls.broken(error) from error
+        refused = calls.refused(response)
+        if refused is not None:
+            raise refused
+        return response
+
+    def json(self, call: Call[Answer]) -> Answer:
+        return cast(Answer, (self.send(call)).json())
+
+    def items(self, path: str, params: Dict[str, Any]) -> Iterator[Any]:
+        cursor: Optional[str] = None
+        while True:
+            call: Call[Any] = Call("GET", path, {**params, "cursor": cursor})
+            page = self.json(call)
+            for item in page["items"]:
+                yield item
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def follow(self, session: str, exec_id: str, where: Where) -> Iterator[Event]:
+        following = Following(calls.events(session, exec_id), exec_id, where, self.patience)
+        while not following.is_over:
+            failure: Optional[RdevError] = None
+            try:
+                for event in self._connection(following):
+                    yield event
+            except httpx.HTTPError as error:
+                failure = calls.broken(error)
+            except RdevError as error:
+                failure = error
+            if not following.is_over:
+                time.sleep(following.delay_after(failure))
+
+    def _connection(self, following: Following) -> Iterator[Event]:
+        request = following.call().request(self.client, self.project)
+        request.extensions["timeout"] = httpx.Timeout(self.silence).as_dict()
+        response = self.client.send(request, stream=True)
+        try:
+            if response.status_code == httpx.codes.NO_CONTENT:
+                following.is_over = True
+                return
+            if not response.is_success:
+                response.read()
+                raise calls.refused(response) or RdevError("refused")
+            for chunk in response.iter_bytes():
+                for event in following.receive(chunk):
+                    yield event
+                if following.is_over or following.is_sent_away:
+                    return
+        finally:
+            response.close()
+
+
+class Client:
+    """One project of an rdev.
+
+    `patience`: seconds to go on trying without any progress. `silence`: seconds after which an event
+    stream that says nothing is taken for broken; three heartbeats by default. `http`: an httpx client of
+    your own, for proxies, certificates or a transport; it must have the base URL, and is not closed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        project: str,
+        *,
+        key: Optional[str] = None,
+        patience: float = 120.0,
+        silence: float = 45.0,
+        http: Optional[httpx.Client] = None,
+    ) -> None:
+        self._owned = http is None
+        self._http = _Http(
+            http
+            or httpx.Client(
+                base_url=url,
+                headers={} if key is None else {"authorization": f"Bearer {key}"},
+                timeout=calls.ANSWER_TIMEOUT_SECONDS,
+            ),
+            project,
+            patience,
+            silence,
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        where: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes its connections."""
+        if self._owned:
+            self._http.client.close()
+
+    def create_session(self, **request: Unpack[CreateSession]) -> Session:
+        """A new session. Not sent again when nobody knows what became of it, because that would make
+        two: a `TransportError` may mean that there is one.
+        """
+        view = self._http.json(calls.create_session(request))
+        return self.session(view["id"])
+
+    def session(self, session_id: str) -> Session:
+        """A session that is there. Nothing is sent."""
+        return Session(self._http, session_id)
+
+    def sessions(self, **filter_by: str) -> Iterator[SessionView]:
+        """Newest first, as many as are read. Filters: `status`, `since`, `until`."""
+        return self._http.items("/sessions", filter_by)
+
+    def execs(self, **filter_by: str) -> Iterator[ExecView]:
+        """Execs of all sessions, newest first. Filters: `status`, `outcome`, `session`, `since`, `until`."""
+        return self._http.items("/execs", filter_by)
+
+    def conversations(self, **filter_by: str) -> Iterator[ConversationView]:
+        """Newest first. Filters: `session`, `since`, `until`."""
+        return self._http.items("/conversations", filter_by)
+
+    def conversation(self, conversation_id: str) -> ConversationView:
+        """One conversation with its cost."""
+        call: Call[ConversationView] = Call("GET", f"/conversations/{conversation_id}")
+        return self._http.json(call)
+
+    def messages(self, conversation_id: str) -> Iterator[MessageView]:
+        """The messages of a conversation, oldest first."""
+        return self._http.items(f"/conversations/{conversation_id}/messages", {})
+
+    def usage(self, **filter_by: str) -> ProjectUsage:
+        """What agents cost. Filters: `since`, `until`."""
+        call: Call[ProjectUsage] = Call("GET", "/usage", filter_by)
+        return self._http.json(call)
+
+
+class Session:
+    """A pod, and the conversation held in it."""
+
+    def __init__(self, http: _Http, session_id: str) -> None:
+        self._http = http
+        #: Its id.
+        self.id = session_id
+
+    def view(self) -> SessionView:
+        """As it stands."""
+        return self._http.json(calls.session_view(self.id))
+
+    def end(self, *, cancel: bool = False) -> SessionView:
+        """Ends it: no new exec from here on; with `cancel`, its execs too."""
+        return self._http.json(calls.end_session(self.id, cancel))
+
+    def exec(self, request: ExecRequest) -> Exec:
+        """Runs a command. It has an id before it is sent, so it is sent again until there is an answer
+        and still runs once. Give your own `stream_id` to have that across restarts of your program too.
+        """
+        accepted = self._http.json(calls.run(self.id, request))
+        return self.attach(accepted["id"])
+
+    def shell(self, command: str, **options: Unpack[ExecOptions]) -> Exec:
+        """Runs a line of shell."""
+        return self.exec(calls.command("shell", options, command=command))
+
+    def git(
+        self, command: str, *arguments: str, **options: Unpack[ExecOptions]
+    ) -> Exec:
+        """Runs git, never through a shell."""
+        return self.exec(
+            calls.command("git", options, command=command, args=list(arguments))
+        )
+
+    def claude(self, prompt: str, **options: Unpack[ExecOptions]) -> Exec:
+        """Has claude do something."""
+        return self.exec(calls.command("claude", options, prompt=prompt))
+
+    def codex(self, prompt: str, **options: Unpack[ExecOptions]) -> Exec:
+        """Has codex do something."""
+        return self.exec(calls.command("codex", options, prompt=prompt))
+
+    def attach(self, exec_id: str) -> Exec:
+        """An exec that is there, or will be. Nothing is sent."""
+        return Exec(self._http, self.id, exec_id)
+
+    def execs(self, **filter_by: str) -> Iterator[ExecView]:
+        """Its execs, newest first. Filters: `status`, `outcome`, `since`, `until`."""
+        return self._http.items(f"{calls.of_session(self.id)}/execs", filter_by)
+
+    def follow(
+        self, *, after: Optional[str] = None, tail: Optional[int] = None, strict: bool = False
+    ) -> Iterator[Event]:
+        """The events of all its execs on one connection: of all that there are, or with `tail=0` from
+        now on.
+        """
+        return self._http.follow(self.id, "", Where(after, tail, strict))
+
+    def approvals(self, *, status: Optional[str] = None) -> List[ApprovalView]:
+        """What its agents have asked."""
+        return (self._http.json(calls.approvals(calls.of_session(self.id), status)))["items"]
+
+    def ticket(self, exec_id: Optional[str] = None) -> TicketMade:
+        """An address for a browser's `EventSource`: of one exec, or of the whole session."""
+        return self._http.json(calls.ticket(self.id, exec_id))
+
+
+class Exec:
+    """One command."""
+
+    def __init__(self, http: _Http, session_id: str, exec_id: str) -> None:
+        self._http = http
+        self.session_id = session_id
+        #: Its id, which is that of its stream.
+        self.id = exec_id
+        self._offset: Optional[int] = None
+
+    def view(self) -> ExecView:
+        """As it stands."""
+        return self._http.json(calls.exec_view(self.session_id, self.id))
+
+    def follow(
+        self, *, after: Optional[str] = None, tail: Optional[int] = None, strict: bool = False
+    ) -> Iterator[Event]:
+        """Its events, each once and in order, whatever breaks meanwhile; ends after `Completed`. Keep the
+        `id` of the last one that you have dealt with, and give it as `after` to go on in another process.
+        With `strict`, what has expired is an `ExpiredError` in the place of a `Gap`. With `tail`, and
+        no `after`, it begins with the last so many events.
+        """
+        return self._http.follow(self.session_id, self.id, Where(after, tail, strict))
+
+    def result(self) -> Complete:
+        """How it ended, once it has."""
+        while True:
+            call = calls.exec_view(self.session_id, self.id, calls.WAIT_SECONDS)
+            complete = (self._http.json(call))["complete"]
+            if complete is not None:
+                return complete
+
+    def collect(self) -> Collected:
+        """Follows it to the end and joins what it printed, in memory."""
+        pieces: Dict[str, List[bytes]] = {"stdout": [], "stderr": []}
+        for event in self.follow():
+            if isinstance(event, Gap):
+                raise IncompleteError("events have expired")
+            if isinstance(event, (Output, Claude, Codex)):
+                pieces[event.stream].append(event.data)
+            if isinstance(event, Completed):
+                stdout, stderr = b"".join(pieces["stdout"]), b"".join(pieces["stderr"])
+                return Collected(event.complete, stdout, stderr).checked()
+        raise IncompleteError("the events ended without Completed")
+
+    def output(self, stream: OutputStream = "stdout", begin: int = 0) -> bytes:
+        """The exact bytes that it has printed so far, from `begin` on."""
+        call = calls.output(self.session_id, self.id, stream, begin)
+        return (self._http.send(call)).content
+
+    def cancel(self) -> None:
+        """Ends it and everything that it has started. Sent twice it is canceled once."""
+        self._http.send(calls.order(self.session_id, self.id, "cancel", {}, True))
+
+    def signal(self, name: str) -> None:
+        """Sends a signal, such as `INT`. Not sent again when nobody knows what became of it."""
+        self._http.send(calls.order(self.session_id, self.id, "signal", {"signal": name}, False))
+
+    def resize(self, cols: int, rows: int) -> None:
+        """Another size for its terminal."""
+        size = {"cols": cols, "rows": rows}
+        self._http.send(calls.order(self.session_id, self.id, "resize", size, True))
+
+    def write(self, data: bytes) -> None:
+        """Gives it standard input (with `stdin_open`): all of it once, however often it has to be sent.
+        Waits where the command does not read. One writer at a time.
+        """
+        for begin in range(0, len(data), calls.STDIN_PIECE_MAX_BYTES):
+            self._piece(data[begin : begin + calls.STDIN_PIECE_MAX_BYTES], False)
+
+    def close_input(self) -> None:
+        """Ends its standard input."""
+        self._piece(b"", True)
+
+    def _piece(self, piece: bytes, end: bool) -> None:
+        if self._offset is None:
+            self._offset = self._input_offset()
+        call = calls.stdin(self.session_id, self.id, self._offset, piece, end)
+        self._offset = (self._http.json(call))["next_offset"]
+
+    def _input_offset(self) -> int:
+        """An empty piece asks where the next one begins."""
+        try:
+            accepted = self._http.json(calls.stdin(self.session_id, self.id, 0, b""))
+            return accepted["next_offset"]
+        except ConflictError as conflict:
+            return calls.next_offset(conflict)
+
+    def approvals(self, *, status: Optional[str] = None) -> List[ApprovalView]:
+        """What its agent has asked."""
+        path = calls.of_exec(self.session_id, self.id)
+        return (self._http.json(calls.approvals(path, status)))["items"]
+
+    def answer(self, approval_id: str, **answer: Unpack[AnswerRequest]) -> ApprovalView:
+        """Lets its agent use a tool (`decision="allow"`), or not. The same answer twice is one."""
+        call = calls.answer(self.session_id, self.id, approval_id, answer)
+        return cast(ApprovalView, self._http.json(call))
+
+    def ticket(self) -> TicketMade:
+        """An address for a browser's `EventSource`."""
+        return self._http.json(calls.ticket(self.session_id, self.id))
