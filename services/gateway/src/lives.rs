@@ -132,7 +132,8 @@ impl Life {
     pub(crate) async fn changed(&mut self) -> bool {
         loop {
             if self.is_stale {
-                return self.read().await;
+                // Rare, and large: every reader that waits would hold the room for it.
+                return Box::pin(self.read()).await;
             }
             let fact = match self.facts.recv().await {
                 Ok(Some(fact)) => fact,

@@ -101,7 +101,7 @@ pub(super) struct Plan {
     pub(super) mode: Mode,
     pub(super) view: View,
     /// What becomes of the session, in the feed of a whole one.
-    pub(super) life: Option<Life>,
+    pub(super) life: Option<Box<Life>>,
     /// The log holds something of what is read already.
     pub(super) exists: bool,
     /// Up to where there is something to be read, whatever the tail says: of what the log has
@@ -272,7 +272,7 @@ impl Feed {
 
     /// Says what has become of the session.
     fn tell_life(&mut self) {
-        if let Some(news) = self.plan.life.as_mut().and_then(Life::news) {
+        if let Some(news) = self.plan.life.as_mut().and_then(|life| life.news()) {
             self.plan.view.own(frame_name::SESSION, None, &news);
         }
     }
@@ -430,7 +430,7 @@ async fn ticked(queued: &mut Option<Queued>) {
     }
 }
 
-async fn lived(life: &mut Option<Life>) -> bool {
+async fn lived(life: &mut Option<Box<Life>>) -> bool {
     match life {
         Some(life) => life.changed().await,
         None => std::future::pending().await,
@@ -472,5 +472,21 @@ impl Limits {
         let mut ends = self.all().into_iter();
         ends.find(|(end, _)| end.is_some_and(|end| end <= at))
             .map(|(_, farewell)| farewell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Feed;
+
+    /// There are thousands that wait. With what the connection needs besides (16 KiB or so), each costs
+    /// little more than one of a bare server.
+    #[test]
+    fn a_waiting_reader_is_small() {
+        fn size_of_future<'a, F>(_: impl FnOnce(&'a mut Feed) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size_of::<Feed>() + size_of_future(Feed::next_chunk);
+        assert!(bytes <= 1536, "{bytes} bytes");
     }
 }

@@ -222,11 +222,11 @@ async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiErr
 }
 
 /// What becomes of the session, for readers of its feed.
-async fn life(gateway: &Gateway, reader: &Reader) -> Result<Option<Life>, ApiError> {
+async fn life(gateway: &Gateway, reader: &Reader) -> Result<Option<Box<Life>>, ApiError> {
     match (&reader.scope, reader.answer) {
         (Scope::Session(project, session), Answer::Stream) => {
             let watch = gateway.lives.watch(&gateway.log, project, *session);
-            watch.await.map(Some)
+            watch.await.map(|life| Some(Box::new(life)))
         }
         (Scope::Session(..) | Scope::Exec(_), _) => Ok(None),
     }
