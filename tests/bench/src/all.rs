@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rdev_tests::Outcome;
-use rustix::system::{sysinfo, uname};
+use rustix::system::sysinfo;
 use tokio::process::Command;
 
 /// In the order of the document.
@@ -89,12 +89,12 @@ fn machine() -> Outcome<String> {
     let cores = std::thread::available_parallelism()?;
     let system = sysinfo();
     let gib = (system.totalram * u64::from(system.mem_unit)) >> 30;
-    let kernel = uname();
     Ok(format!(
-        "{cores} × {model}, {gib} GiB, {} {}, {}, rdev {}; all of rdev and its servers on it, over loopback",
-        kernel.sysname().to_string_lossy(),
-        kernel.release().to_string_lossy(),
-        Timestamp::now().strftime("%Y-%m-%d"),
+        "rdev {}, {}, on {cores} × {model}, {gib} GiB, {} {}: all of rdev, its servers and its readers, over \
+         loopback",
         env!("CARGO_PKG_VERSION"),
+        Timestamp::now().strftime("%Y-%m-%d"),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
     ))
 }
