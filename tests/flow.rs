@@ -33,6 +33,8 @@ mod control;
 mod cursors;
 #[path = "flow/dev.rs"]
 mod dev;
+#[path = "flow/docs.rs"]
+mod docs;
 #[path = "flow/fanout.rs"]
 mod fanout;
 #[path = "flow/feeds.rs"]

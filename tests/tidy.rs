@@ -8,6 +8,10 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/links.rs"]
+mod links;
+#[path = "tidy/reference.rs"]
+mod reference;
 #[path = "tidy/tree.rs"]
 mod tree;
 

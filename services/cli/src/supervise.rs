@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use rdev_embedded::{Program, Signal};
+use rdev_embedded::{Child, Program, Signal, SpawnError};
 use rdev_runtime::Shutdown;
 
 /// Longer than the services' own grace for draining.
@@ -44,6 +44,16 @@ pub(crate) struct Futile {
 }
 
 impl Service {
+    /// Starts it, and says beside its log which process it is: for whoever wants to see it die.
+    fn start(&self) -> Result<Child, SpawnError> {
+        let child = self.program.spawn()?;
+        let file = self.log.with_extension("pid");
+        if let Err(error) = std::fs::write(&file, format!("{}\n", child.pid())) {
+            tracing::warn!(%error, file = %file.display(), "process is not noted");
+        }
+        Ok(child)
+    }
+
     /// Runs the service until shutdown, however often it dies; then asks it to end, and waits.
     ///
     /// # Errors
@@ -52,7 +62,7 @@ impl Service {
         let mut futile_starts = Some(0);
         loop {
             let (log_bytes, started) = (length(&self.log), Instant::now());
-            match self.program.spawn() {
+            match self.start() {
                 Ok(child) => tokio::select! {
                     status = child.wait() => {
                         futile_starts = count(futile_starts, started.elapsed());

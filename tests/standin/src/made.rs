@@ -62,6 +62,33 @@ pub(crate) async fn delete(
     answered(&pod.object(version))
 }
 
+/// `PATCH …/pods/{name}`, as `kubectl label` sends it: labels that are set, or with null taken away.
+pub(crate) async fn label(
+    cluster: &Cluster,
+    request: Request<Incoming>,
+    namespace: &str,
+    name: &str,
+) -> Response<Body> {
+    let patch = match body(cluster, request).await {
+        Ok(patch) => patch,
+        Err(refusal) => return refused(&refusal),
+    };
+    let wanted = patch["metadata"]["labels"].as_object();
+    let changed = cluster.store.change(namespace, name, |pod| {
+        for (label, value) in wanted.into_iter().flatten() {
+            pod.labels.retain(|(known, _)| known != label);
+            let value = value
+                .as_str()
+                .map(|value| (label.clone(), value.to_owned()));
+            pod.labels.extend(value);
+        }
+    });
+    match changed.and_then(|_| cluster.store.get(namespace, name)) {
+        Some((pod, version)) => answered(&pod.object(version)),
+        None => refused(&Refusal::pod_not_found(name)),
+    }
+}
+
 pub(crate) async fn body(cluster: &Cluster, request: Request<Incoming>) -> Result<Value, Refusal> {
     let body = request.into_body().collect().await;
     let body = body.map_err(|_| Refusal::bad_request("the body broke off"))?;

@@ -133,6 +133,12 @@ impl Api {
                     Err(refusal) => refused(&refusal),
                 }
             }
+            (&Method::PATCH, ["api", "v1", "namespaces", namespace, "pods", name]) => {
+                match self.allowed("patch", "pods", namespace, name) {
+                    Ok(()) => made::label(&self.cluster, request, namespace, name).await,
+                    Err(refusal) => refused(&refusal),
+                }
+            }
             (
                 _,
                 [
