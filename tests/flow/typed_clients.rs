@@ -43,7 +43,8 @@ async fn compiled() -> Outcome<Option<&'static Path>> {
                 .args(TYPESCRIPT);
             npm
         })?;
-        let built = tempfile::tempdir()?.keep();
+        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("typescript-client");
+        std::fs::create_dir_all(&built)?;
         let packages = packages.join("node_modules");
         let mut tsc = Command::new("node");
         tsc.arg(packages.join("typescript/bin/tsc"))
@@ -181,6 +182,15 @@ async fn followers(url: &str, session: &str, exec: &str) -> Outcome<Vec<Follower
             .arg(client.join("src/index.js"))
             .args([url, session, exec]);
         programs.push(program);
+        if exists("chromium") {
+            let mut program = Command::new("python3");
+            program
+                .arg(typed("follow_in_chromium.py"))
+                .arg(client)
+                .args([url, session, exec])
+                .env("PYTHONPATH", CLIENTS);
+            programs.push(program);
+        }
     }
     let follower = |program| {
         let program = Running::start(program)?;
