@@ -55,9 +55,36 @@ async fn compiled() -> Outcome<Option<&'static Path>> {
             .arg(&built);
         succeeds(&mut tsc).await?;
         std::fs::write(built.join("package.json"), r#"{"type":"module"}"#)?;
+        let readme = quoted("typescript", "ts")?.replace("rdev-client", "./src/index.js");
+        std::fs::write(built.join("readme.ts"), readme)?;
+        let mut tsc = Command::new("node");
+        tsc.arg(packages.join("typescript/bin/tsc"))
+            .args([
+                "--noEmit",
+                "--strict",
+                "--skipLibCheck",
+                "--module",
+                "nodenext",
+            ])
+            .args(["--target", "es2022", "--types", "node", "--typeRoots"])
+            .arg(packages.join("@types"))
+            .arg(built.join("readme.ts"));
+        succeeds(&mut tsc).await?;
         Ok(Some(built))
     });
     Ok(compiled.await?.as_deref())
+}
+
+/// The code in the page of a client, as one program.
+fn quoted(client: &str, language: &str) -> Outcome<String> {
+    let page = std::fs::read_to_string(format!("{ROOT}/clients/{client}/README.md"))?;
+    let fence = format!("```{language}\n");
+    let blocks = page.split(&*fence).skip(1);
+    let blocks: Vec<_> = blocks
+        .filter_map(|block| block.split("```").next())
+        .collect();
+    assert!(!blocks.is_empty(), "the page quotes no code");
+    Ok(blocks.concat())
 }
 
 async fn succeeds(command: &mut Command) -> Outcome<()> {
@@ -133,8 +160,12 @@ async fn what_is_made_is_what_the_schemas_say() -> Outcome<()> {
 #[tokio::test]
 async fn the_python_client_is_typed() -> Outcome<()> {
     let packages = python_packages("mypy", MYPY)?;
+    let directory = tempfile::tempdir()?;
+    let readme = directory.path().join("readme.py");
+    std::fs::write(&readme, quoted("python", "python")?)?;
     let mut mypy = Command::new("python3");
-    mypy.args(["-m", "mypy", "--no-incremental"])
+    mypy.args(["-m", "mypy", "--no-incremental", "src", "examples"])
+        .arg(readme)
         .env("PYTHONPATH", packages)
         .current_dir(format!("{ROOT}/clients/python"));
     succeeds(&mut mypy).await
