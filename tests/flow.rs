@@ -45,6 +45,8 @@ mod keys;
 mod kube;
 #[path = "flow/life.rs"]
 mod life;
+#[path = "flow/metrics.rs"]
+mod metrics;
 #[path = "flow/nginx.rs"]
 mod nginx;
 #[path = "flow/openapi.rs"]
@@ -75,5 +77,8 @@ mod times;
 mod tls;
 #[path = "flow/typed_clients.rs"]
 mod typed_clients;
+
+#[path = "flow/traces.rs"]
+mod traces;
 
 use programs::{RDEV, options, world};

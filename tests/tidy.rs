@@ -10,6 +10,8 @@
 mod dependencies;
 #[path = "tidy/links.rs"]
 mod links;
+#[path = "tidy/operating.rs"]
+mod operating;
 #[path = "tidy/reference.rs"]
 mod reference;
 #[path = "tidy/tree.rs"]
@@ -29,7 +31,7 @@ const MAIN_MAX_LINES: usize = 40;
 const ARROWS: [(&str, &[&str]); 18] = [
     ("rdev-contract", &[]),
     ("rdev-frames", &[]),
-    ("rdev-runtime", &[]),
+    ("rdev-runtime", &["rdev-contract"]),
     ("rdev-embedded", &[]),
     ("rdev-domain", &["rdev-contract"]),
     ("rdev-bus", &["rdev-contract", "rdev-runtime"]),
@@ -94,7 +96,7 @@ const FOR_TESTS: [&str; 2] = ["rdev-embedded", "rdev-kube-standin"];
 
 /// Outside things, and the crates that own them: all others go through those. Tests of any crate
 /// may use them as a client of what they test.
-const OWNERS: [(&str, &[&str]); 22] = [
+const OWNERS: [(&str, &[&str]); 28] = [
     // The bench publishes what is not fenced, to show what fencing costs.
     ("async-nats", &["rdev-bus", "rdev-bench"]),
     ("nkeys", &["rdev-bus"]),
@@ -134,10 +136,19 @@ const OWNERS: [(&str, &[&str]); 22] = [
     ("reqwest", &["rdev-cli", "rdev-tests", "rdev-bench"]),
     ("object_store", &["rdev-archive"]),
     ("zstd", &["rdev-archive"]),
-    ("hyper-rustls", &["rdev-archive", "rdev-gateway"]),
+    (
+        "hyper-rustls",
+        &["rdev-archive", "rdev-gateway", "rdev-runtime"],
+    ),
     ("jsonwebtoken", &["rdev-gateway"]),
     ("schemars", &["rdev-contract"]),
     ("tracing-subscriber", &["rdev-runtime"]),
+    ("tracing-opentelemetry", &["rdev-runtime"]),
+    ("opentelemetry", &["rdev-runtime"]),
+    ("opentelemetry_sdk", &["rdev-runtime"]),
+    ("opentelemetry-otlp", &["rdev-runtime"]),
+    ("opentelemetry-http", &["rdev-runtime"]),
+    ("prometheus-client", &["rdev-runtime"]),
     ("humantime", &["rdev-runtime"]),
     (
         "memchr",

@@ -13,7 +13,6 @@ import type {
   ExecRequest,
   ExecView,
   MessageView,
-  Outcome,
   OutputStream,
   ProjectUsage,
   SessionView,
@@ -23,11 +22,6 @@ import type {
 
 /** What to run: `type` and what belongs to it. */
 export type Command = ExecRequest & { type: "shell" | "git" | "claude" | "codex" };
-
-/** Created at or after `since` and before `until`, as in `2026-11-22T06:21:00Z`. */
-export type Times = { since?: string; until?: string };
-export type ExecFilter = { status?: "queued" | "running" | "complete"; outcome?: Outcome };
-export type ApprovalFilter = { status?: "pending" | "allowed" | "denied" | "withdrawn" | "unanswered" };
 
 /** Everything that a command printed, and how it ended. */
 export interface Collected {
@@ -64,17 +58,17 @@ export class Rdev {
   }
 
   /** Newest first, as many as are read. */
-  sessions(filter: Times & { status?: "active" | "ended" } = {}) {
+  sessions(filter: { status?: "active" | "ended"; since?: string; until?: string } = {}) {
     return items<SessionView>(this.#http, "/sessions", filter);
   }
 
   /** Execs of all sessions, newest first. */
-  execs(filter: Times & ExecFilter & { session?: string } = {}) {
+  execs(filter: { status?: string; outcome?: string; session?: string; since?: string; until?: string } = {}) {
     return items<ExecView>(this.#http, "/execs", filter);
   }
 
   /** Newest first. */
-  conversations(filter: Times & { session?: string } = {}) {
+  conversations(filter: { session?: string; since?: string; until?: string } = {}) {
     return items<ConversationView>(this.#http, "/conversations", filter);
   }
 
@@ -89,7 +83,7 @@ export class Rdev {
   }
 
   /** What agents cost. */
-  usage(filter: Times = {}): Promise<ProjectUsage> {
+  usage(filter: { since?: string; until?: string } = {}): Promise<ProjectUsage> {
     return this.#http.json({ method: "GET", path: `/usage${query(filter)}`, repeatable: true });
   }
 }
@@ -163,7 +157,7 @@ export class Session {
   }
 
   /** Its execs, newest first. */
-  execs(filter: ExecFilter = {}) {
+  execs(filter: { status?: string; outcome?: string } = {}) {
     return items<ExecView>(this.#http, `${this.#path}/execs`, filter);
   }
 
@@ -173,7 +167,7 @@ export class Session {
   }
 
   /** What its agents have asked. */
-  async approvals(filter: ApprovalFilter = {}): Promise<ApprovalView[]> {
+  async approvals(filter: { status?: string } = {}): Promise<ApprovalView[]> {
     const path = `${this.#path}/approvals${query(filter)}`;
     return (await this.#http.json<{ items: ApprovalView[] }>({ method: "GET", path, repeatable: true })).items;
   }
@@ -305,7 +299,7 @@ export class Exec {
   }
 
   /** What its agent has asked. */
-  async approvals(filter: ApprovalFilter = {}): Promise<ApprovalView[]> {
+  async approvals(filter: { status?: string } = {}): Promise<ApprovalView[]> {
     const path = `${this.#path}/approvals${query(filter)}`;
     return (await this.#http.json<{ items: ApprovalView[] }>({ method: "GET", path, repeatable: true })).items;
   }

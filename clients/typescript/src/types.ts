@@ -573,6 +573,8 @@ export interface Problem {
   stream_id?: string | null;
   /** The status in words. */
   title: string;
+  /** The trace that the request was a part of: what to name when asking about it. */
+  trace_id?: string | null;
   /** `about:blank`: the code says what it is. */
   type: string;
 }

@@ -176,7 +176,7 @@ fn refuse(error: &Failure) -> ExitCode {
 /// Says whether everything is equal.
 fn run(options: &Options) -> Result<bool, Failure> {
     let failed = |error: std::io::Error| Failure::Process(error.to_string());
-    telemetry::init(&TelemetryArgs {
+    telemetry::init_logs(&TelemetryArgs {
         filter: options.filter.clone(),
         format: LogFormat::Text,
     })

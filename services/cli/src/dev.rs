@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::demo::Demo;
 use crate::dev_key;
+use crate::dev_metrics::Metrics;
 use crate::log_limit::LogLimit;
 use crate::supervise::{Futile, Service};
 
@@ -152,9 +153,16 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
     )?;
     let key = dev_key::key(&nats.url(), &data_dir).await;
     let templates = templates(&data_dir).map_err(|error| data_dir_error(&data_dir, &error))?;
+    let metrics = Metrics::behind(listen).map_err(|error| DevError::Listen {
+        address: listen,
+        error,
+    })?;
+    let scrapes = metrics.write(&data_dir);
     let settings = Settings {
         key: key.map_err(DevError::Key)?,
         needs_key: options.require_keys || !listen.ip().is_loopback(),
+        scrapes: scrapes.map_err(|error| data_dir_error(&data_dir, &error))?,
+        metrics,
         data_dir,
         templates,
         listen,
@@ -197,6 +205,9 @@ struct Settings {
     needs_key: bool,
     data_dir: PathBuf,
     templates: OsString,
+    metrics: Metrics,
+    /// What Prometheus is to be started with.
+    scrapes: PathBuf,
     listen: SocketAddr,
     log_limit: Option<LogLimit>,
     /// For people: who has it may do everything.
@@ -239,6 +250,10 @@ impl Settings {
             .log(&log)
             // Draining would wait for servers that are gone as well.
             .death_signal(DeathSignal::Kill);
+        let program = match self.metrics.of(role) {
+            Some(address) => program.variable("RDEV_HEALTH_LISTEN", address.to_string()),
+            None => program,
+        };
         let program = match self.log_limit {
             Some(limit) => program.variable(LOG_MAX_BYTES_VARIABLE, limit.log_bytes.to_string()),
             None => program,
@@ -297,11 +312,13 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
     let session = demo.session(&settings.data_dir).await.map_err(not_ready)?;
     let lines = format!(
         "ready: {base}\n{}\n  key, where one is asked for: {}\n  NATS, for consumers:    {} (may do everything)\n  PostgreSQL, for audits: {}\n  \
+         metrics:                prometheus --config.file={}\n  \
          archive, for audits:    {}\n  logs and data:          {}\n",
         demo.walk_through(&session),
         settings.key,
         settings.nats,
         settings.postgres,
+        settings.scrapes.display(),
         settings.archive,
         settings.data_dir.display(),
     );

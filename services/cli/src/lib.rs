@@ -5,6 +5,7 @@ mod audit;
 mod demo;
 mod dev;
 mod dev_key;
+mod dev_metrics;
 mod keys;
 mod log_limit;
 mod nats;

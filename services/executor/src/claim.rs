@@ -13,12 +13,14 @@ use rdev_contract::event::{
 };
 use rdev_contract::id::{AgentSessionId, ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
+use rdev_contract::trace::TraceParent;
 use rdev_domain::approval::Approvals;
 use rdev_domain::exec::ExecState;
 use rdev_domain::invocation::{self, AgentPrograms, Invocation, InvocationContext};
 use rdev_domain::run::{Format, Run};
 use rdev_domain::session::{self, SessionState};
 use rdev_frames::{Overflow, Spec, StopStep};
+use rdev_runtime::trace::Traced;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -29,6 +31,7 @@ use crate::pod::channel::{Channel, ExecHandle};
 use crate::pod::{PodError, PodRef};
 use crate::said;
 use crate::secrets;
+use crate::traces;
 use crate::unanswered::TimeOut;
 
 /// Unacknowledged bytes of one exec that may be under way: enough to fill the time of an append,
@@ -77,61 +80,43 @@ pub struct Running {
     pub time_out: Option<TimeOut>,
 }
 
-/// Writes the end of an exec that is not running here: rejected, or lost.
-pub async fn end_unclaimed(
-    context: &Context,
-    state: &ExecState,
-    end: &Complete,
-) -> Result<Claim, Stop> {
-    let (claim, attempt) = match &state.claim {
-        None => (None, 0),
-        // An end is a claim of its own: it fences whoever still writes.
-        Some(_) => (Some(ClaimId::new(Uuid::new_v4())), state.next_attempt()),
-    };
-    let writer = writer(context, state, claim, attempt);
-    tracing::info!(stream.id = %state.exec.stream, outcome = end.outcome.name(), reason = end.reason,
-        "exec ended without a process");
-    finish::append_complete(writer, state.next, state.to, end).await?;
-    Ok(Claim::Ended)
-}
-
 /// Claims an exec for the first time and launches its command.
 pub async fn start(
     context: &Arc<Context>,
     state: &ExecState,
     proof: &Proof,
+    traced: &Traced,
 ) -> Result<Claim, Stop> {
+    let place = Some(traced.place());
     let facts = context
         .bus
         .session_facts(&state.exec.project, state.exec.session)
         .await?;
     let facts: Vec<_> = facts.into_iter().map(|fact| fact.value).collect();
-    let rejected = |reason: &str| Complete::without_process(Outcome::Rejected, reason);
+    let rejected = async |reason: &str| {
+        let end = Complete::without_process(Outcome::Rejected, reason);
+        finish::end_unclaimed(context, state, &end, place).await
+    };
     let Ok(session) = session::fold(&facts) else {
-        return end_unclaimed(context, state, &rejected("the session does not exist")).await;
+        return rejected("the session does not exist").await;
     };
     if let Some(why) = session.end_in_words() {
-        return end_unclaimed(context, state, &rejected(&why)).await;
+        return rejected(&why).await;
     }
     let pod = pod_ref(context, &session)?;
-    let (pod, channel) = match reach(context, &session, &pod).await {
+    let reaching = traces::reach(traced, reach(context, &session, &pod));
+    let (pod, channel) = match reaching.await {
         Ok(reached) => reached,
-        Err(error) => match final_reason(&error) {
-            Some(reason) => return end_unclaimed(context, state, &rejected(&reason)).await,
-            None => return Err(Stop::Passing(error.to_string())),
-        },
+        Err(error) => return rejected(&reason_or_stop(&error)?).await,
     };
     let resume_id = invocation::resume_id(&state.command.spec, &session);
     let invocation = invocation_of(context, state, resume_id);
     if invocation.terminal.is_some() && !channel.has_terminals() {
-        return end_unclaimed(context, state, &rejected(NO_TERMINALS)).await;
+        return rejected(NO_TERMINALS).await;
     }
     let secrets = match secrets_of(context, state, &pod).await {
         Ok(secrets) => secrets,
-        Err(error) => match final_reason(&error) {
-            Some(reason) => return end_unclaimed(context, state, &rejected(&reason)).await,
-            None => return Err(Stop::Passing(error.to_string())),
-        },
+        Err(error) => return rejected(&reason_or_stop(&error)?).await,
     };
     let started = Started {
         claim: ClaimId::new(Uuid::new_v4()),
@@ -142,7 +127,7 @@ pub async fn start(
         pod: pod.clone(),
         shim: channel.instance().to_owned(),
     };
-    let mut writer = writer(context, state, Some(started.claim), started.attempt);
+    let mut writer = writer(context, state, Some(started.claim), place);
     append_claim(&mut writer, Kind::Started, &started).await?;
     proof.renew(started.claim);
     let key = shim_key(&state.exec, state.command_seq);
@@ -177,21 +162,24 @@ pub async fn resume(
     state: &ExecState,
     failed_before: u32,
     proof: &Proof,
+    traced: &Traced,
 ) -> Result<Claim, Stop> {
+    let place = Some(traced.place());
     let Some(before) = &state.claim else {
         return Err(Stop::Passing("there is no claim to resume".to_owned()));
     };
-    let lost = |reason: &str| Complete::without_process(Outcome::Lost, reason);
-    let channel = match context.channels.get(&before.pod).await {
+    let lost = async |reason: &str| {
+        let end = Complete::without_process(Outcome::Lost, reason);
+        finish::end_unclaimed(context, state, &end, place).await
+    };
+    let reaching = traces::reach(traced, context.channels.get(&before.pod));
+    let channel = match reaching.await {
         Ok(channel) => channel,
-        Err(error) => match final_reason(&error) {
-            Some(reason) => return end_unclaimed(context, state, &lost(&reason)).await,
-            None => return Err(Stop::Passing(error.to_string())),
-        },
+        Err(error) => return lost(&reason_or_stop(&error)?).await,
     };
     if channel.instance() != before.shim {
         let reason = "the container was restarted: what ran in it is gone";
-        return end_unclaimed(context, state, &lost(reason)).await;
+        return lost(reason).await;
     }
     let key = shim_key(&state.exec, state.command_seq);
     let state = &raised(state, &channel, &key).await?;
@@ -209,7 +197,7 @@ pub async fn resume(
         },
         failed_before,
     };
-    let mut writer = writer(context, state, Some(claim), resumed.attempt);
+    let mut writer = writer(context, state, Some(claim), place);
     append_claim(&mut writer, Kind::Resumed, &resumed).await?;
     proof.renew(claim);
     tracing::info!(stream.id = %state.exec.stream, attempt = resumed.attempt, "exec taken over");
@@ -262,6 +250,11 @@ async fn secrets_of_launch(
         Err(error) if final_reason(&error).is_some() => Ok(None),
         Err(error) => Err(Stop::Passing(error.to_string())),
     }
+}
+
+/// Why a pod cannot be used, if that is final.
+fn reason_or_stop(error: &PodError) -> Result<String, Stop> {
+    final_reason(error).ok_or_else(|| Stop::Passing(error.to_string()))
 }
 
 /// The run of a command that is launched.
@@ -357,23 +350,22 @@ fn pod_ref(context: &Context, session: &SessionState) -> Result<PodRef, Stop> {
     })
 }
 
-fn writer(
+/// Writes behind what is known of an exec, under the next claim or none.
+pub(crate) fn writer(
     context: &Context,
     state: &ExecState,
     claim: Option<ClaimId>,
-    attempt: u32,
+    place: Option<TraceParent>,
 ) -> ExecWriter {
     let tail = Recorded {
         sequence: state.tail,
         value: state.chain.clone(),
     };
-    ExecWriter::new(
-        context.bus.clone(),
-        state.exec.clone(),
-        claim,
-        attempt,
-        tail,
-    )
+    let attempt = claim.map_or(0, |_| state.next_attempt());
+    let (bus, exec) = (context.bus.clone(), state.exec.clone());
+    let mut writer = ExecWriter::new(bus, exec, claim, attempt, tail);
+    writer.set_trace(place);
+    writer
 }
 
 async fn append_claim<T: Serialize>(

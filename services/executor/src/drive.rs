@@ -17,11 +17,12 @@ use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::Subject;
 use rdev_domain::exec::{self, ExecState, FoldError, Step};
 
-use crate::claim::{self, Claim};
+use crate::attempt;
 use crate::context::{Context, Stop, now};
 use crate::finish;
 use crate::lease::{Fenced, Lease, Proof};
-use crate::pump;
+use crate::metrics::METRICS;
+use crate::traces::Places;
 
 /// After this another executor (or this one) tries again what failed for a passing reason. Before
 /// the start it doubles with each try, so that the tries outlast the restart of an API server.
@@ -51,10 +52,14 @@ pub async fn run(context: &Arc<Context>, offer: Offer, mut lease: Lease, proof: 
         Fenced = lease.keep(&context.bus, exec) => Err(Stop::StoodBack),
         // The command goes on in its pod; another executor continues at the exact byte.
         () = context.shutdown.requested(), if !context.config.cancel_on_shutdown => {
+            METRICS.stopped_for("handed_over");
             lease.give_back(HAND_OVER_DELAY).await;
             return;
         }
     };
+    if let Err(stop) = &outcome {
+        METRICS.stopped(stop);
+    }
     match outcome {
         Ok(()) => lease.done().await,
         Err(Stop::StoodBack) => {
@@ -75,46 +80,46 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
     let Look {
         mut state,
         recorded_at,
+        mut places,
     } = match first_look(context, offer).await? {
         Ok(look) => look,
         Err(error) => return reject_unreadable(context, offer, &error).await,
     };
     loop {
-        let claimed = match exec::decide(&state, offer.deliveries, recorded_at, now()) {
+        let ended = |outcome, reason: String| Complete::without_process(outcome, reason);
+        let attempted = match exec::decide(&state, offer.deliveries, recorded_at, now()) {
             Step::Finished => return finish::remove_orders(context, &offer.exec).await,
             Step::Reject { reason } => {
-                let end = Complete::without_process(Outcome::Rejected, reason);
-                claim::end_unclaimed(context, &state, &end).await
+                let end = ended(Outcome::Rejected, reason);
+                attempt::end(context, &state, &end, &places).await
             }
             Step::TimeOut { reason } => {
-                let end = Complete::without_process(Outcome::TimedOut, reason);
-                claim::end_unclaimed(context, &state, &end).await
+                let end = ended(Outcome::TimedOut, reason);
+                attempt::end(context, &state, &end, &places).await
             }
             Step::Lose { reason } => {
-                let end = Complete::without_process(Outcome::Lost, reason);
-                claim::end_unclaimed(context, &state, &end).await
+                let end = ended(Outcome::Lost, reason);
+                attempt::end(context, &state, &end, &places).await
             }
-            Step::Start => claim::start(context, &state, proof).await,
+            Step::Start => attempt::start(context, &state, recorded_at, &places, proof).await,
             Step::Resume { failed_before } => {
-                claim::resume(context, &state, failed_before, proof).await
+                attempt::take_over(context, &state, failed_before, &places, proof).await
             }
         };
-        match claimed {
-            Ok(Claim::Running(claimed)) => {
-                let (running, writer) = *claimed;
-                let ended = Box::pin(pump::run(context, running, writer, proof)).await?;
-                return finish::run(context, ended).await;
-            }
-            Ok(Claim::Ended) => return finish::remove_orders(context, &offer.exec).await,
+        match attempted {
+            Ok(Some(following)) => return following.follow(context, proof).await,
+            Ok(None) => return finish::remove_orders(context, &offer.exec).await,
             // Somebody else wrote first: what they wrote decides.
-            Err(Stop::StoodBack) => state = look(context, &offer.exec).await?.state,
+            Err(Stop::StoodBack) => {
+                Look { state, places, .. } = look(context, &offer.exec).await?;
+            }
             Err(Stop::Passing(reason)) if state.claim.is_none() => {
                 if offer.deliveries < exec::DELIVERIES_BEFORE_START_MAX_COUNT {
                     return Err(Stop::Unstarted(reason));
                 }
                 // The last try: the end says what the tries have failed of.
-                let end = Complete::without_process(Outcome::Rejected, reason);
-                claim::end_unclaimed(context, &state, &end).await?;
+                let end = ended(Outcome::Rejected, reason);
+                attempt::end(context, &state, &end, &places).await?;
                 return finish::remove_orders(context, &offer.exec).await;
             }
             Err(stop) => return Err(stop),
@@ -134,6 +139,8 @@ struct Look {
     state: ExecState,
     /// When the log stored its command.
     recorded_at: Timestamp,
+    /// What it says of traces.
+    places: Places,
 }
 
 /// At the first offer command and admission are most likely the whole exec; if not, the claim is
@@ -170,6 +177,7 @@ async fn first_look(context: &Context, offer: &Offer) -> Result<Result<Look, Fol
     Ok(state.map(|state| Look {
         state,
         recorded_at: command.value.at,
+        places: Places::of_command(&command.value),
     }))
 }
 
@@ -184,6 +192,7 @@ async fn look(context: &Context, exec: &ExecId) -> Result<Look, Stop> {
     Ok(Look {
         state,
         recorded_at: command.value.at,
+        places: Places::of(&stored),
     })
 }
 

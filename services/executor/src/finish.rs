@@ -5,11 +5,17 @@ use std::sync::Arc;
 use rdev_bus::append::ExecWriter;
 use rdev_contract::envelope::PAYLOAD_VERSION;
 use rdev_contract::event::{Complete, PodIdentity};
-use rdev_contract::id::ExecId;
+use rdev_contract::id::{ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::session::{CodexLinked, Linked, SessionFact, SessionMessage};
+use rdev_contract::trace::TraceParent;
+use rdev_domain::exec::ExecState;
+use uuid::Uuid;
 
+use crate::claim::{self, Claim};
 use crate::context::{Context, Stop, now};
+use crate::metrics::METRICS;
+use crate::traces;
 
 /// An exec of which everything but its end is in the log.
 pub struct Ended {
@@ -78,6 +84,26 @@ pub async fn append_complete(
 ) -> Result<(), Stop> {
     writer.append_end(number, to, complete, now()).await?;
     Ok(())
+}
+
+/// Writes the end of an exec that is not running here: rejected, or lost.
+pub async fn end_unclaimed(
+    context: &Context,
+    state: &ExecState,
+    end: &Complete,
+    parent: Option<TraceParent>,
+) -> Result<Claim, Stop> {
+    // An end is a claim of its own: it fences whoever still writes.
+    let before = state.claim.as_ref();
+    let claim = before.map(|_| ClaimId::new(Uuid::new_v4()));
+    let complete = traces::complete(&state.exec, end.outcome.name(), parent);
+    let writer = claim::writer(context, state, claim, Some(complete.place()));
+    tracing::info!(stream.id = %state.exec.stream, outcome = end.outcome.name(), reason = end.reason,
+        "exec ended without a process");
+    let appending = append_complete(writer, state.next, state.to, end);
+    complete.of(appending).await?;
+    METRICS.completed(state.command.spec.work.type_name(), end);
+    Ok(Claim::Ended)
 }
 
 /// What the next exec of the session continues with. A newer command's link is left alone.

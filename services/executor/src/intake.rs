@@ -11,10 +11,13 @@ use rdev_contract::subject;
 use rdev_runtime::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::context::Context;
 use crate::drive;
 use crate::lease::{Lease, Proof};
+use crate::metrics::METRICS;
+use crate::traces;
 
 /// One pull asks for so many at most: its reply subscription must hold them all.
 const ASK_MAX: u32 = 64;
@@ -100,6 +103,7 @@ async fn take(
         }
         let (sender, receiver) = mpsc::channel(REPLACEMENTS_MAX);
         running.insert(exec.clone(), sender);
+        METRICS.running.inc();
         receiver
     };
     let context = Arc::clone(context);
@@ -115,10 +119,14 @@ async fn take(
         let lease = Lease::new(delivery.ticket, receiver, proof.clone());
         // A task of its own: whatever happens in it, the slot is freed and the command offered
         // again.
-        let driving = tokio::spawn(async move { drive::run(&context, offer, lease, proof).await });
+        let span = traces::exec_span(&exec);
+        let driving = async move { drive::run(&context, offer, lease, proof).await };
+        let driving = tokio::spawn(driving.instrument(span));
         if let Err(error) = driving.await {
+            METRICS.stopped_for("broken");
             tracing::error!(stream.id = %exec.stream, %error, "the work on an exec broke off");
         }
+        METRICS.running.dec();
         running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -30,6 +30,7 @@ use rdev_domain::queue::Queue;
 use rdev_domain::session::{SessionState, fold};
 
 use crate::context::now;
+use crate::metrics::{DONE, FAILED, METRICS};
 use crate::pod::Backend;
 pub use settings::KeepSettings;
 
@@ -263,6 +264,8 @@ impl Keeper {
                     return;
                 };
                 kept.is_looked_at = false;
+                let result = if done.is_ok() { DONE } else { FAILED };
+                METRICS.scheduling.keeper_steps.of([result]).inc();
                 match done {
                     // It is known when to look again.
                     Ok(idle_at) if idle_at > Timestamp::MIN => {
@@ -289,6 +292,12 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// How many sessions are kept.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Up to where the stream of sessions was taken in, and which life of it this is.

@@ -10,6 +10,7 @@
 //! Invariant: every state that matters is in the log or in the pod. An executor can be killed at
 //! any moment.
 
+mod attempt;
 pub mod claim;
 pub mod config;
 pub mod context;
@@ -19,12 +20,15 @@ pub mod finish;
 pub mod intake;
 pub mod keep;
 pub mod lease;
+mod metrics;
 pub mod orders;
 pub mod pod;
 pub mod pump;
 pub mod said;
 pub mod schedule;
 mod secrets;
+mod surroundings;
+mod traces;
 pub mod unanswered;
 
 use std::process::ExitCode;
@@ -40,6 +44,7 @@ use rdev_shim::Program;
 use crate::config::{BackendKind, Config};
 use crate::context::Context;
 use crate::keep::Keep;
+use crate::metrics::METRICS;
 use crate::pod::Backend;
 use crate::pod::channel::Channels;
 use crate::pod::local::LocalBackend;
@@ -59,7 +64,7 @@ pub fn main(config: Config, shim: Program) -> ExitCode {
                 .await
                 .map_err(ExecutorError::Health);
         }
-        run(config, shim, shutdown).await
+        Box::pin(run(config, shim, shutdown)).await
     })
 }
 
@@ -86,24 +91,12 @@ pub enum ExecutorError {
 /// # Errors
 /// See [`ExecutorError`]: settings or surroundings that no retry can heal.
 pub async fn run(config: Config, shim: Program, shutdown: Shutdown) -> Result<(), ExecutorError> {
-    let readiness = Readiness::new();
-    let probes = serve_probes(config.health.health_listen, readiness.clone());
+    let readiness = surroundings::declare();
+    let probes = health::serve_at(config.health.health_listen, readiness.clone());
     let work = work(config, shim, readiness, shutdown);
     tokio::select! {
-        result = probes => result,
+        result = probes => result.map_err(ExecutorError::Health),
         result = work => result,
-    }
-}
-
-async fn serve_probes(
-    address: Option<std::net::SocketAddr>,
-    readiness: Readiness,
-) -> Result<(), ExecutorError> {
-    match address {
-        Some(address) => health::serve(address, readiness)
-            .await
-            .map_err(ExecutorError::Health),
-        None => std::future::pending().await,
     }
 }
 
@@ -120,7 +113,7 @@ async fn work(
         checked.map_err(|reason| ExecutorError::Backend(wrong(reason)))?;
     }
     let name = executor_name();
-    let Some(bus) = connect(&config, &name, &shutdown).await? else {
+    let Some(bus) = connect(&config, &name, &readiness, &shutdown).await? else {
         return Ok(());
     };
     let queue = loop {
@@ -131,6 +124,7 @@ async fn work(
         tokio::time::sleep(START_RETRY_DELAY).await;
     };
     readiness.set(true);
+    METRICS.slots.set(i64::from(config.executor_slots));
     tracing::info!(
         executor = name,
         slots = config.executor_slots,
@@ -158,10 +152,17 @@ async fn work(
         slots,
         keep,
     };
-    tokio::join!(
-        Box::pin(scheduler.run(&shutdown)),
-        intake::run(context, queue, slots, shutdown.clone()),
-    );
+    let looking = surroundings::look(&bus, context.channels.backend(), &readiness);
+    let working = async {
+        tokio::join!(
+            Box::pin(scheduler.run(&shutdown)),
+            intake::run(Arc::clone(&context), queue, slots, shutdown.clone()),
+        )
+    };
+    tokio::select! {
+        ((), ()) = working => {}
+        () = looking => {}
+    }
     bus.flush().await;
     Ok(())
 }
@@ -170,6 +171,7 @@ async fn work(
 async fn connect(
     config: &Config,
     name: &str,
+    readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> Result<Option<Bus>, ExecutorError> {
     loop {
@@ -177,11 +179,15 @@ async fn connect(
             Ok(bus) => match bus.ensure_topology().await {
                 Ok(()) => return Ok(Some(bus)),
                 Err(error @ TopologyError::Failed { .. }) => {
+                    readiness.tell(surroundings::NATS, Err(error.to_string()));
                     tracing::warn!(%error, "waiting for the log");
                 }
                 Err(error @ TopologyError::Drift { .. }) => return Err(error.into()),
             },
-            Err(error) if error.is_retryable() => tracing::warn!(%error, "waiting for the log"),
+            Err(error) if error.is_retryable() => {
+                readiness.tell(surroundings::NATS, Err(error.to_string()));
+                tracing::warn!(%error, "waiting for the log");
+            }
             Err(error) => return Err(error.into()),
         }
         tokio::select! {

@@ -24,6 +24,7 @@ use crate::claim::{Running, frame_offsets};
 use crate::context::{Context, Stop, final_reason, now};
 use crate::finish::Ended;
 use crate::lease::Proof;
+use crate::metrics::{METRICS, Unlogged};
 use crate::orders::Orders;
 use crate::pod::PodError;
 use crate::pod::channel::ExecEvent;
@@ -65,6 +66,10 @@ struct Pump<'a> {
     /// It is to be canceled when this executor ends, and was not yet.
     may_cancel: bool,
     began: Instant,
+    /// What came and is not in the log.
+    unlogged: Unlogged,
+    /// The number of the first event that is not in the log.
+    logged_to: EventNo,
     proof: &'a Proof,
 }
 
@@ -78,6 +83,7 @@ pub async fn run(
     writer: ExecWriter,
     proof: &Proof,
 ) -> Result<Ended, Stop> {
+    let logged_to = running.run.next();
     let (watching, pod) = (Arc::clone(context), running.pod.clone());
     let mut pump = Pump {
         orders: Orders::of(&context.bus, &running.exec),
@@ -90,6 +96,8 @@ pub async fn run(
         gone: None,
         may_cancel: context.config.cancel_on_shutdown,
         began: Instant::now(),
+        unlogged: Unlogged::default(),
+        logged_to,
         proof,
     };
     pump.give_input(None).await;
@@ -158,6 +166,11 @@ impl Pump<'_> {
         let Some((_, next, to)) = self.appending.take() else {
             return;
         };
+        self.unlogged.logged(self.running.to, to);
+        METRICS
+            .events
+            .inc_by(next.0.saturating_sub(self.logged_to.0));
+        self.logged_to = next;
         self.running.to = to;
         self.proof.renew(self.running.claim);
         // Begins before the acknowledgement is sent: the log is the slower of the two.
@@ -219,7 +232,9 @@ impl Pump<'_> {
         self.running
             .run
             .feed(stream, chunk.offset, &chunk.bytes, now)
-            .map_err(|error| Stop::Passing(error.to_string()))
+            .map_err(|error| Stop::Passing(error.to_string()))?;
+        self.unlogged.came(chunk.bytes.len());
+        Ok(())
     }
 
     async fn order(&mut self, order: Recorded<ControlMessage>) {

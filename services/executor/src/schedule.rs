@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::keep::Keep;
+use crate::metrics::METRICS;
 pub use settings::QueueSettings;
 
 /// Between two tries while the log does not answer.
@@ -110,10 +111,12 @@ impl Scheduler {
         let ended = tokio::select! {
             ended = self.reign(&mut certainty, slots, shutdown) => ended,
             () = term.keep(status) => {
+                METRICS.scheduling.end();
                 tracing::warn!("this executor is no longer the scheduler: another is");
                 return Ok(());
             }
         };
+        METRICS.scheduling.end();
         term.resign(status()).await;
         ended
     }

@@ -23,6 +23,7 @@ use crate::problem::ApiError;
 use crate::request::{AnyJson, By, InSession};
 use crate::routes::stream_url;
 use crate::state::{Gateway, now};
+use crate::traces;
 
 /// A command that no executor has claimed by then is rejected: longer than a take-over after a
 /// dead executor, short enough that a request answered 503 does not surface much later.
@@ -77,7 +78,11 @@ pub(crate) async fn exec(
         awaits_pod: state.awaits_pod(),
         by,
     };
-    match bus.submit(&exec, &command, at).await {
+    let append = traces::append(&exec);
+    let submitting = bus.submit_in(&exec, &command, at, Some(append.place()));
+    let submitted = append.of(submitting).await;
+    drop(append);
+    match submitted {
         Ok(Submitted::Created(sequence)) => {
             gateway.line.submitted(&exec, sequence, &command);
             let token = token(&gateway, sequence).await;

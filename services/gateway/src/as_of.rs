@@ -357,6 +357,8 @@ mod tests {
             created_at: CREATED[0].parse().unwrap(),
             first: StreamSeq(1),
             last: StreamSeq(8),
+            messages: 8,
+            bytes: 0,
         };
         let mut identities = projection.identities.lock().await;
         identities.insert(LogStream::Exec, (Instant::now(), known));

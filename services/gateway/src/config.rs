@@ -13,6 +13,7 @@ use rdev_domain::archive;
 use rdev_domain::request::RequestLimits;
 use rdev_domain::template::Templates;
 use rdev_readmodel::PostgresUrl;
+use rdev_runtime::health::HealthArgs;
 use rdev_runtime::parse_duration;
 use rdev_runtime::telemetry::TelemetryArgs;
 
@@ -60,6 +61,9 @@ pub struct Config {
         default_value = "127.0.0.1:8080"
     )]
     pub listen: SocketAddr,
+    /// Probes and metrics, beside the API.
+    #[command(flatten)]
+    pub health: HealthArgs,
     /// Address of PostgreSQL.
     #[arg(
         long,

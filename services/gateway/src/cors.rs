@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
     "Last-Event-ID, Idempotency-Key, Content-Type, Authorization, Range, If-Range, \
-         If-None-Match",
+         If-None-Match, Traceparent",
 );
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Location, Retry-After, Rdev-As-Of, Rdev-Next, Accept-Ranges, Content-Disposition, Content-Range, ETag, \
+    "Location, Retry-After, Rdev-As-Of, Rdev-Next, Rdev-Trace-Id, Accept-Ranges, Content-Disposition, Content-Range, ETag, \
      Content-Digest, Repr-Digest, WWW-Authenticate, RateLimit, \
      RateLimit-Policy",
 );

@@ -23,8 +23,11 @@ pub(crate) struct Alive {
 #[derive(Serialize)]
 pub(crate) struct Ready {
     status: &'static str,
+    /// What requests wait for, or are refused without.
+    missing: Vec<&'static str>,
     nats: &'static str,
     postgres: &'static str,
+    scheduler: &'static str,
     /// Messages of the log that could not be projected; absent while PostgreSQL is away.
     #[serde(skip_serializing_if = "Option::is_none")]
     poisoned: Option<u64>,
@@ -46,13 +49,22 @@ pub(crate) async fn ready(State(gateway): State<Gateway>) -> (StatusCode, Json<R
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
         (false, true) => (StatusCode::OK, "ready"),
     };
+    let scheduled = gateway.line.scheduler().is_some();
+    let dependencies = [
+        ("nats", connected),
+        ("postgres", poisoned.is_some()),
+        ("scheduler", scheduled),
+    ];
+    let missing = dependencies.into_iter().filter(|(_, up)| !up);
     let word = |up| if up { "up" } else { "down" };
     (
         code,
         Json(Ready {
             status,
+            missing: missing.map(|(name, _)| name).collect(),
             nats: word(connected),
             postgres: word(poisoned.is_some()),
+            scheduler: word(scheduled),
             poisoned,
         }),
     )

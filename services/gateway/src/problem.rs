@@ -10,11 +10,13 @@ use rdev_bus::ReadError;
 use rdev_contract::cursor::Cursor;
 use rdev_contract::http::Problem;
 use rdev_contract::id::StreamId;
+use rdev_contract::trace::TraceParent;
 use rdev_domain::control::{STDIN_ORDER_MAX_BYTES, StdinRefused};
 use rdev_domain::request::RequestError;
 
 use crate::accept::COMMAND_MAX_BYTES;
 use crate::request::BODY_MAX_BYTES;
+use crate::traces;
 use crate::trust::Refusal;
 
 /// NATS is back within a second of a restart, and a new leader within ten.
@@ -361,6 +363,7 @@ impl ApiError {
             next_offset: self.next_offset(),
             resume_from: self.first_event().map(|first| first.before.to_string()),
             outcome_unknown: unavailable.then_some(!self.has_no_side_effects()),
+            trace_id: traces::place().map(TraceParent::trace_id),
         }
     }
 }

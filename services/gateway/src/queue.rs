@@ -20,6 +20,8 @@ use rdev_domain::queue::{Commanded, Fact, Queue, Turn};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::state::now;
+
 /// How often those who watch places are woken. A command that is admitted at once is gone before
 /// that: it is not told to wait.
 const TICK_INTERVAL: Duration = Duration::from_millis(500);
@@ -51,6 +53,8 @@ struct State {
     position: StreamSeq,
     /// The same at the last tick.
     ticked: StreamSeq,
+    /// Who schedules.
+    scheduler: Option<String>,
 }
 
 /// What a reader is told of an exec.
@@ -79,6 +83,7 @@ impl State {
             queue: Queue::new(UNKNOWN_LIMITS),
             position: StreamSeq(0),
             ticked: StreamSeq(0),
+            scheduler: None,
         }
     }
 
@@ -137,6 +142,16 @@ impl Line {
         }
     }
 
+    /// Up to where the log was followed.
+    pub(crate) fn position(&self) -> StreamSeq {
+        self.state().position
+    }
+
+    /// Who schedules; none if nobody is known to.
+    pub(crate) fn scheduler(&self) -> Option<String> {
+        self.state().scheduler.clone()
+    }
+
     /// How many commands of a project wait.
     pub(crate) fn waiting(&self, project: &ProjectId) -> usize {
         self.state().queue.waiting(project)
@@ -151,6 +166,7 @@ impl Line {
                 exec: exec.clone(),
                 turn: Turn::of(&command.spec),
                 chain: Chain::default(),
+                recorded_at: now(),
                 start_by: None,
                 awaits_pod: command.awaits_pod,
             };
@@ -187,7 +203,9 @@ impl Line {
         {
             let mut state = self.state();
             let (slots, limits) = (state.queue.slots(), state.queue.limits().clone());
+            let scheduler = state.scheduler.take();
             *state = State::new();
+            state.scheduler = scheduler;
             state.queue.set_slots(slots);
             state.queue.set_limits(limits);
         }
@@ -215,6 +233,8 @@ impl Line {
                     .queue
                     .set_slots(if is_over { 0 } else { status.slots });
                 state.queue.set_limits(status.limits);
+                let is_there = !is_over && !status.scheduler.is_empty();
+                state.scheduler = is_there.then_some(status.scheduler);
             }
             tokio::time::sleep(RENEW_INTERVAL).await;
         }
@@ -274,6 +294,7 @@ mod tests {
                 subject,
                 payload: axum::body::Bytes::new(),
                 at: jiff::Timestamp::UNIX_EPOCH,
+                trace: None,
             },
         })
     }

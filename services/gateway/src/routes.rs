@@ -4,9 +4,12 @@
 mod openapi;
 
 use std::any::Any;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -16,8 +19,10 @@ use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::key::Scope;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::metrics::METRICS;
 use crate::problem::ApiError;
 use crate::state::Gateway;
+use crate::traces;
 use crate::trust::{self, Access, Guard, Trust};
 use crate::{
     accept, approvals, control, conversations, cors, events, execs, health, keys, output,
@@ -189,14 +194,18 @@ impl Routes {
 /// The whole API.
 pub(crate) fn router(gateway: Gateway) -> Router {
     let cors = gateway.cors.clone();
-    routes(&gateway.trust)
-        .router
+    let Routes {
+        router, declared, ..
+    } = routes(&gateway.trust);
+    let paths: HashSet<_> = declared.into_iter().map(|(_, path, _)| path).collect();
+    let known = Known(Arc::new(paths));
+    router
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(other_method)
         .with_state(gateway)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(cors, cors::answer))
-        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn_with_state(known, observe))
 }
 
 /// Where a published schema is.
@@ -237,13 +246,47 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::internal(format!("panic: {reason}")).into_response()
 }
 
-async fn log(request: Request, next: Next) -> Response {
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
-    let status = response.status().as_u16();
-    tracing::debug!(%method, path, status, "request");
-    response
+/// The paths that there are, so that those who count count no others.
+#[derive(Clone)]
+struct Known(Arc<HashSet<&'static str>>);
+
+impl Known {
+    /// The route that a request has found.
+    fn route(&self, request: &Request) -> &'static str {
+        let matched = request.extensions().get::<MatchedPath>();
+        let known = matched.and_then(|path| self.0.get(path.as_str()));
+        known.copied().unwrap_or(NO_ROUTE)
+    }
+}
+
+/// What a request to anywhere else is counted as.
+const NO_ROUTE: &str = "none";
+
+/// Counts a request, and what became of it.
+async fn observe(State(known): State<Known>, request: Request, next: Next) -> Response {
+    let (route, began) = (known.route(&request), Instant::now());
+    let method = method_name(request.method());
+    let is_probe = [HEALTH, READY].contains(&route);
+    let answer = async |request| {
+        let response = next.run(request).await;
+        let status = response.status().as_u16();
+        METRICS.answered(method, route, status, began.elapsed());
+        tracing::debug!(status, "request");
+        response
+    };
+    traces::within(request, (method, route), is_probe, answer).await
+}
+
+/// Anybody may send methods that nobody has heard of.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use rdev_bus::topology::TopologyError;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::position::StreamSeq;
 use rdev_readmodel::ReadModel;
-use rdev_runtime::{Shutdown, health, limits};
+use rdev_runtime::health::{self, Readiness};
+use rdev_runtime::{Shutdown, limits};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -23,11 +24,13 @@ use crate::events::{Replays, Tails};
 use crate::history::Past;
 use crate::keys;
 use crate::lives::Lives;
+use crate::metrics::METRICS;
 use crate::queue::Line;
 use crate::routes::router;
 use crate::screen::Screens;
 use crate::serve::serve;
 use crate::state::{Gateway, Log};
+use crate::surroundings;
 use crate::tls::Tls;
 use crate::trust::Trust;
 
@@ -51,6 +54,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The address for probes cannot be listened on.
+    #[error("RDEV_HEALTH_LISTEN: {0}")]
+    Probes(io::Error),
     /// The end was asked for before it began.
     #[error("ended before NATS could be reached")]
     Ended,
@@ -84,8 +90,8 @@ impl Prepared {
         self.address
     }
 
-    /// Serves until the end is asked for, then drains.
-    pub async fn run(self) {
+    /// Serves until the end is asked for, then drains. Tells meanwhile what is missing.
+    pub async fn run(self, readiness: &Readiness) {
         tracing::info!(address = %self.address, "serving");
         let shutdown = self.gateway.shutdown.clone();
         let (line, log) = (self.gateway.line.clone(), self.gateway.log.clone());
@@ -99,10 +105,15 @@ impl Prepared {
                 None => std::future::pending().await,
             }
         });
+        METRICS.watch(&self.gateway);
+        let (seen, read_model) = (self.gateway.log.clone(), self.gateway.read_model.clone());
+        let ending = shutdown.clone();
+        let looking = surroundings::look(&seen, &read_model, &line, readiness, &ending);
         let router = router(self.gateway);
         tokio::select! {
             () = serve(self.listener, self.tls, router, self.stall_timeout, shutdown) => {}
             ((), (), ()) = following => {}
+            () = looking => {}
         }
     }
 }
@@ -168,8 +179,16 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
 /// # Errors
 /// See [`StartError`].
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
-    prepare(config, shutdown).await?.run().await;
-    Ok(())
+    let readiness = surroundings::declare();
+    let probes = health::serve_at(config.health.health_listen, readiness.clone());
+    let serving = async {
+        prepare(config, shutdown).await?.run(&readiness).await;
+        Ok(())
+    };
+    tokio::select! {
+        served = Box::pin(serving) => served,
+        failed = probes => failed.map_err(StartError::Probes),
+    }
 }
 
 /// Asks the gateway that these settings describe whether it is ready.

@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::metrics::METRICS;
+
 /// A connection with a limit on how long its peer may refuse to read, or be silent at first.
 pub(crate) struct Watched<IO> {
     io: IO,
@@ -22,8 +24,15 @@ pub(crate) struct Watched<IO> {
     silent: Option<Pin<Box<Sleep>>>,
 }
 
+impl<IO> Drop for Watched<IO> {
+    fn drop(&mut self) {
+        METRICS.connections.dec();
+    }
+}
+
 impl<IO> Watched<IO> {
     pub(crate) fn new(io: IO, timeout: Duration) -> Self {
+        METRICS.connections.inc();
         Self {
             io,
             timeout,
@@ -47,6 +56,7 @@ impl<IO> Watched<IO> {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         if stalled.as_mut().poll(context).is_ready() {
+            METRICS.stalled.inc();
             return Poll::Ready(Err(timed_out("the client has stopped reading")));
         }
         Poll::Pending
@@ -69,6 +79,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
         } else if let Some(silent) = &mut self.silent
             && silent.as_mut().poll(context).is_ready()
         {
+            METRICS.stalled.inc();
             return Poll::Ready(Err(timed_out("the client has not asked for anything")));
         }
         poll

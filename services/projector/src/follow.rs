@@ -1,7 +1,7 @@
 //! Follows one stream of the log into the tables: what is here already goes in together, in one
 //! transaction. Whatever goes wrong, it begins again at the position that the tables hold.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rdev_bus::follow::Follower;
@@ -14,8 +14,10 @@ use rdev_readmodel::{Database, LogIdentity, WriteError};
 use rdev_runtime::Shutdown;
 
 use crate::backoff::Backoff;
-use crate::lag::{Board, Progress};
+use crate::lag::{Board, Held, Progress};
+use crate::metrics::METRICS;
 use crate::store::{LogState, OpenError, Store};
+use crate::traces;
 
 /// Messages of one transaction: enough to make its fixed cost small, few enough for a reader to
 /// see rows soon while a long log is read.
@@ -52,6 +54,7 @@ pub(crate) async fn follow(
         let Err(reason) = follow_once(&source, database, shutdown, &mut backoff).await else {
             return;
         };
+        METRICS.interruptions.of([stream.name()]).inc();
         tracing::warn!(log.stream = stream.name(), %reason, "projecting is interrupted");
         tokio::select! {
             () = backoff.pause() => {}
@@ -81,7 +84,13 @@ struct Source<'a> {
 impl Source<'_> {
     async fn state(&self) -> Result<LogState, ReadError> {
         let identity = self.bus.identity(self.stream).await?;
-        self.show(|progress| progress.saw(identity.last, Timestamp::now()));
+        self.show(|progress| {
+            progress.saw(identity.last, Timestamp::now());
+            progress.held = Held {
+                messages: identity.messages,
+                bytes: identity.bytes,
+            };
+        });
         Ok(LogState {
             created_at: identity.created_at,
             first: identity.first,
@@ -136,8 +145,15 @@ async fn follow_once(
         };
         idle = false;
         source.show(|progress| progress.received(first.sequence, first.value.at));
+        let began = Instant::now();
         let batch = gather(first, &mut follower);
+        let spans = traces::batch(&batch);
         store.take(&batch).await?;
+        drop(spans);
+        let (stream, count) = ([source.stream.name()], batch.len() as u64);
+        METRICS.messages.of(stream).inc_by(count);
+        let seconds = began.elapsed().as_secs_f64();
+        METRICS.batch_seconds.of(stream).observe(seconds);
         let newest = batch.last().filter(|_| !follower.is_caught_up());
         source.show(|progress| {
             progress.reached(store.position(), newest.map(|message| message.value.at));

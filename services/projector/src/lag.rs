@@ -31,6 +31,17 @@ pub struct Progress {
     pub waiting_since: Option<Timestamp>,
     /// Messages that could not be projected.
     pub poisoned: u64,
+    /// What the stream holds.
+    pub held: Held,
+}
+
+/// How much a stream of the log holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
 }
 
 impl Progress {
@@ -94,6 +105,12 @@ impl Board {
             is_active,
             ..Shown::default()
         };
+    }
+
+    /// Whether this is the active projector.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.shown().is_active
     }
 
     pub(crate) fn update(&self, stream: LogStream, change: impl FnOnce(&mut Progress)) {

@@ -13,10 +13,12 @@ mod backoff;
 mod config;
 mod follow;
 pub mod lag;
+mod metrics;
 pub mod project;
 pub mod rebuild;
 pub mod replay;
 pub mod store;
+mod traces;
 
 #[cfg(test)]
 #[path = "../tests/log/mod.rs"]
@@ -32,17 +34,25 @@ use rdev_readmodel::{
 };
 use rdev_runtime::Shutdown;
 use rdev_runtime::health::{self, Readiness};
+use rdev_runtime::metrics::on_scrape;
 use tokio::sync::watch;
 
 use crate::archive::{Progress, Standing};
 use crate::backoff::Backoff;
 pub use crate::config::{Arguments, Config};
 use crate::lag::Board;
+use crate::metrics::METRICS;
 use crate::rebuild::{RebuildError, rebuild};
 
 /// How often a stand-by tries to take over: with the time in which a dead holder is noticed, this
 /// is how long a take-over takes.
 const STAND_BY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the log can be reached.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// What a projector needs, as probes name it.
+const NATS: &str = "nats";
+const POSTGRES: &str = "postgres";
 
 /// Between two tries to fold anew: each may read all of the log, and what stopped it (an audit, a
 /// full disk) takes its time.
@@ -82,12 +92,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let archive = Archive::open(&config.archive.archive_url)?;
     let (board, progress) = (Board::default(), Progress::default());
     let readiness = reporting(&board, archive.is_some().then_some(&progress));
-    let probes = async {
-        match config.health.health_listen {
-            Some(address) => health::serve(address, readiness.clone()).await,
-            None => std::future::pending().await,
-        }
-    };
+    METRICS.limit(config.bus.log_max_bytes);
+    let probes = health::serve_at(config.health.health_listen, readiness.clone());
     let (standing, elsewhere) = watch::channel(Standing::StandingBy);
     let archiving = async {
         if let Some(archive) = &archive {
@@ -108,11 +114,16 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
 /// What probes are shown.
 fn reporting(board: &Board, progress: Option<&Progress>) -> Readiness {
     let (board, progress) = (board.clone(), progress.cloned());
-    Readiness::reporting(move || {
+    let (counted, archived) = (board.clone(), progress.clone());
+    on_scrape(move || METRICS.look_up(&counted, archived.as_ref(), Timestamp::now()));
+    let readiness = Readiness::reporting(move || {
         let now = Timestamp::now();
         let archive = progress.as_ref().map(|progress| progress.report(now));
         board.report(now) + &archive.unwrap_or_default()
-    })
+    });
+    readiness.needs(NATS);
+    readiness.needs(POSTGRES);
+    readiness
 }
 
 async fn project(
@@ -124,31 +135,49 @@ async fn project(
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
     let bus = tokio::select! {
-        bus = prepare(config, standing) => bus?,
+        bus = prepare(config, readiness, standing) => bus?,
         () = shutdown.requested() => return Ok(()),
     };
     let database = Database::for_writing(&config.postgres_url);
-    while !shutdown.is_requested() {
-        let leadership = tokio::select! {
-            leadership = stand_by(&config.postgres_url, readiness, standing) => leadership,
-            () = shutdown.requested() => break,
-        };
-        tracing::info!("this projector is the active one");
-        board.set_active(true);
-        tokio::select! {
-            () = follow_all(&bus, &database, board, shutdown) => {}
-            () = renew(&bus, archive, config, &database) => {}
-            () = leadership.lost() => {
-                readiness.set(false);
-                tracing::warn!("PostgreSQL is away, and with it the lock: standing by");
+    METRICS.watch(&database);
+    readiness.set(true);
+    let leading = async {
+        while !shutdown.is_requested() {
+            let leadership = tokio::select! {
+                leadership = stand_by(&config.postgres_url, readiness, standing) => leadership,
+                () = shutdown.requested() => break,
+            };
+            tracing::info!("this projector is the active one");
+            board.set_active(true);
+            tokio::select! {
+                () = follow_all(&bus, &database, board, shutdown) => {}
+                () = renew(&bus, archive, config, &database) => {}
+                () = leadership.lost() => {
+                    readiness.tell(POSTGRES, Err("the connection was lost".to_owned()));
+                    tracing::warn!("PostgreSQL is away, and with it the lock: standing by");
+                }
             }
+            board.set_active(false);
+            leadership.resign().await;
         }
-        board.set_active(false);
-        leadership.resign().await;
+    };
+    tokio::select! {
+        () = Box::pin(leading) => {}
+        () = look_for_nats(&bus, readiness) => {}
     }
     database.close();
     tracing::info!("the projector has ended");
     Ok(())
+}
+
+/// Tells for ever whether the log can be reached.
+async fn look_for_nats(bus: &Bus, readiness: &Readiness) {
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    loop {
+        looks.tick().await;
+        let up = bus.is_connected().then(String::new);
+        readiness.tell(NATS, up.ok_or_else(|| "not connected".to_owned()));
+    }
 }
 
 /// Both streams at once: which of them is further does not matter to the rows.
@@ -189,7 +218,11 @@ async fn try_renew(
 }
 
 /// Brings the tables up to date and connects to the log; waits for servers that are away.
-async fn prepare(config: &Config, standing: &watch::Sender<Standing>) -> Result<Bus, RunError> {
+async fn prepare(
+    config: &Config,
+    readiness: &Readiness,
+    standing: &watch::Sender<Standing>,
+) -> Result<Bus, RunError> {
     let mut backoff = Backoff::new();
     loop {
         match migrate(&config.postgres_url).await {
@@ -200,17 +233,22 @@ async fn prepare(config: &Config, standing: &watch::Sender<Standing>) -> Result<
             }
             Err(reason @ MigrateError::Unavailable(_)) => {
                 standing.send_replace(Standing::Archiving);
+                readiness.tell(POSTGRES, Err(reason.to_string()));
                 tracing::warn!(%reason, "waiting for PostgreSQL");
             }
             Err(error @ MigrateError::Failed(_)) => return Err(error.into()),
         }
         backoff.pause().await;
     }
+    readiness.tell(POSTGRES, Ok(String::new()));
     backoff.reset();
     loop {
         match Bus::connect(config.bus.clone(), "rdev-projector").await {
             Ok(bus) => return Ok(bus),
-            Err(reason) if reason.is_retryable() => tracing::warn!(%reason, "waiting for NATS"),
+            Err(reason) if reason.is_retryable() => {
+                readiness.tell(NATS, Err(reason.to_string()));
+                tracing::warn!(%reason, "waiting for NATS");
+            }
             Err(error) => return Err(error.into()),
         }
         backoff.pause().await;
@@ -231,7 +269,7 @@ async fn stand_by(
         match leadership {
             Ok(leadership) => return leadership,
             Err(reason) => {
-                readiness.set(false);
+                readiness.tell(POSTGRES, Err(reason.to_string()));
                 tracing::warn!(%reason, "waiting for PostgreSQL");
             }
         }
@@ -249,12 +287,12 @@ async fn try_stand_by(
     loop {
         match candidate.try_lead().await? {
             Ok(leadership) => {
-                readiness.set(true);
+                readiness.tell(POSTGRES, Ok(String::new()));
                 return Ok(leadership);
             }
             Err(again) => candidate = again,
         }
-        readiness.set(true);
+        readiness.tell(POSTGRES, Ok(String::new()));
         standing.send_replace(Standing::StandingBy);
         if !told {
             tracing::info!("another projector is active: standing by");

@@ -109,6 +109,7 @@ impl Made {
                 subject: subject.as_str().to_owned(),
                 payload: encoded.payload.into(),
                 at: Timestamp::UNIX_EPOCH,
+                trace: None,
             },
         });
     }

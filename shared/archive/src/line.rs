@@ -40,6 +40,8 @@ pub(crate) fn write(
         subject,
         payload,
         at,
+        // Of what is archived every span has ended long ago.
+        trace: _,
     } = &message.value;
     let json = json_of(payload);
     let line = Line {
@@ -85,6 +87,7 @@ pub(crate) fn read(lines: &Bytes) -> Result<Vec<Recorded<Stored>>, String> {
             subject: line.subject.into_owned(),
             payload,
             at: line.at,
+            trace: None,
         };
         messages.push(Recorded {
             sequence: line.seq,
@@ -127,6 +130,7 @@ mod tests {
                 subject: subject.to_owned(),
                 payload: payload.to_vec().into(),
                 at: Timestamp::from_nanosecond(nanosecond.into()).unwrap(),
+                trace: None,
             },
         }
     }

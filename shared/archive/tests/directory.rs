@@ -59,6 +59,7 @@ fn messages(count: usize) -> Vec<Recorded<Stored>> {
                 subject: Subject::exec(&exec(), kind).as_str().to_owned(),
                 payload: payload.into(),
                 at: Timestamp::from_nanosecond(i128::from(index) * 1_001).unwrap(),
+                trace: None,
             },
         })
         .collect()

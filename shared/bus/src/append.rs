@@ -15,8 +15,10 @@ use rdev_contract::event::{Complete, Event, EventBatch, Kind};
 use rdev_contract::id::{ClaimId, ExecId};
 use rdev_contract::position::{EventNo, Offsets, StreamSeq};
 use rdev_contract::subject::{Filter, Subject};
+use rdev_contract::trace::TraceParent;
 
 use crate::fence::{Attempt, Fence, Verdict};
+use crate::metrics::{METRICS, Written};
 use crate::publish::{Fenced, NotStored};
 use crate::{Bus, ReadError};
 
@@ -61,6 +63,7 @@ pub struct ExecWriter {
     bus: Bus,
     subjects: Filter,
     fence: Fence,
+    trace: Option<TraceParent>,
 }
 
 impl ExecWriter {
@@ -77,7 +80,14 @@ impl ExecWriter {
             bus,
             subjects: Filter::exec(&exec),
             fence: Fence::new(exec, claim, attempt, tail),
+            trace: None,
         }
+    }
+
+    /// To which span of a trace facts belong from now on that this writes. Bulk output says nothing of
+    /// it.
+    pub const fn set_trace(&mut self, trace: Option<TraceParent>) {
+        self.trace = trace;
     }
 
     /// Appends one message and waits until it is stored, through outages of any length.
@@ -110,12 +120,18 @@ impl ExecWriter {
                 expected: attempt.expected,
                 payload: attempt.payload.clone(),
                 ttl: Some(ttl),
+                trace: self.trace.filter(|_| !entry.kind.is_bulk()),
+                written: Written::Exec(entry.kind),
             };
             let verdict = match self.bus.publish_fenced(message).await {
                 Ok(sequence) => Verdict::Stored(sequence),
                 Err(reason) => self.investigate(&attempt, reason, &mut delay).await,
             };
             if let ControlFlow::Break(result) = self.fence.settle(attempt, verdict) {
+                if self.fence.claim().is_some() && matches!(result, Err(AppendError::Fenced { .. }))
+                {
+                    METRICS.fenced.inc();
+                }
                 return result;
             }
         }

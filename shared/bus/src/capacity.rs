@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::metrics::METRICS;
 use crate::{Bus, LogStream};
 
 /// New commands are refused when so many hundredths of the log are used.
@@ -63,6 +64,7 @@ impl Bus {
     /// Waits until there is room for bulk output.
     pub(crate) async fn room_for_bulk(&self) {
         while self.room().await == Room::Facts {
+            METRICS.bulk_waits.inc();
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::capacity::Capacity;
 use crate::credentials::{CREDENTIALS_VARIABLE, Credentials};
+use crate::metrics::Line;
 
 /// `Nats-Expected-Last-Subject-Sequence-Subject`, per-message TTL and batched direct get at once
 /// exist from this version on.
@@ -150,6 +151,7 @@ impl Bus {
             reason,
         };
         let (connected, mut connections) = watch::channel(0);
+        let line = Line::default();
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
             .connection_timeout(CONNECT_TIMEOUT)
@@ -161,6 +163,7 @@ impl Bus {
                 if matches!(event, async_nats::Event::Connected) {
                     connected.send_modify(|count| *count += 1);
                 }
+                line.tell(&event);
                 log_event(&event);
                 std::future::ready(())
             });

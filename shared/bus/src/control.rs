@@ -12,6 +12,7 @@ use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{CONTROL_STREAM, Filter, Subject};
 
 use crate::Stored;
+use crate::metrics::Written;
 use crate::publish::{Fenced, NotStored};
 use crate::{Bus, ReadError};
 
@@ -108,6 +109,8 @@ impl Bus {
             payload: payload.clone(),
             // It outlives its exec only if nobody removed it.
             ttl: Some(self.config.facts_ttl),
+            trace: None,
+            written: Written::Order,
         };
         match self.publish_fenced(fenced).await {
             Ok(sequence) => Ok(sequence),

@@ -74,6 +74,12 @@ impl Fence {
         &self.exec
     }
 
+    /// Under which claim.
+    #[must_use]
+    pub const fn claim(&self) -> Option<ClaimId> {
+        self.claim
+    }
+
     /// The exec's last message as far as is known.
     #[must_use]
     pub const fn tail(&self) -> StreamSeq {

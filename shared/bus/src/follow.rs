@@ -17,7 +17,7 @@ use rdev_contract::subject::Filter;
 use tokio::sync::watch;
 
 use crate::Bus;
-use crate::read::{LogStream, ReadError};
+use crate::read::{LogStream, ReadError, trace_of};
 
 /// Messages that may be under way to a follower, times one and a half: of the largest, 24 MiB
 /// while it is held up.
@@ -229,6 +229,7 @@ impl Follower {
             subject,
             payload: message.payload.clone(),
             at,
+            trace: trace_of(message.headers.as_ref()),
         };
         Ok(Recorded { sequence, value })
     }

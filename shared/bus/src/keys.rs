@@ -12,6 +12,7 @@ use rdev_contract::subject::{Filter, KEYS_STREAM, KeyEntry, Subject};
 use serde::Serialize;
 
 use crate::follow::Follower;
+use crate::metrics::Written;
 use crate::publish::{Fenced, NotStored};
 use crate::{Bus, ReadError};
 
@@ -266,6 +267,8 @@ impl Bus {
             expected: last,
             payload,
             ttl: None,
+            trace: None,
+            written: Written::Key,
         };
         match self.publish_fenced(fenced).await {
             Ok(sequence) => Ok(sequence),

@@ -26,6 +26,7 @@ pub mod fence;
 pub mod follow;
 pub mod keys;
 pub mod live;
+mod metrics;
 mod moment;
 mod pace;
 pub mod page;

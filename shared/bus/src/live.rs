@@ -24,7 +24,7 @@ use rdev_contract::subject::{CONTROL_STREAM, Filter, Subject};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError};
+use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, LogStream, ReadError, trace_of};
 use crate::{Bus, Pace};
 
 /// How long without a message until the leader is asked whether one was missed; doubles up to the
@@ -306,6 +306,7 @@ fn live_message(message: async_nats::Message) -> Option<Recorded<Stored>> {
         .ok()?;
     let value = Stored {
         subject,
+        trace: trace_of(message.headers.as_ref()),
         payload: message.payload,
         at,
     };

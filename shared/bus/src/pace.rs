@@ -99,6 +99,7 @@ mod tests {
                     subject: String::new(),
                     payload: payload.clone(),
                     at: Timestamp::UNIX_EPOCH,
+                    trace: None,
                 },
             };
             let found: Vec<_> = (0..count).map(message).collect();

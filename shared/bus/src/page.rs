@@ -12,7 +12,7 @@ use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::Filter;
 use serde::Serialize;
 
-use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING};
+use crate::read::{LAG_DELAY, LAG_LOOKS_MAX, LAGGING, trace_of};
 use crate::{Bus, LogStream, Pace, ReadError, Stored};
 
 /// Messages asked for in one batched direct get. The server stops at its own byte limit too.
@@ -197,6 +197,7 @@ fn direct_message(message: async_nats::Message) -> Result<Recorded<Stored>, Read
     let at = at.parse().map_err(ReadError::of)?;
     let value = Stored {
         subject,
+        trace: trace_of(message.headers.as_ref()),
         payload: message.payload,
         at,
     };

@@ -1,7 +1,7 @@
 //! One publish into a log stream: fenced, acknowledged, and with its answer reduced to the few
 //! that matter.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::header;
@@ -10,8 +10,10 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{Filter, Subject};
+use rdev_contract::trace::{TRACE_PARENT, TraceParent};
 
 use crate::Bus;
+use crate::metrics::{METRICS, Written};
 
 /// async-nats has no name for it (server 2.12 on).
 const EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
@@ -26,6 +28,10 @@ pub(crate) struct Fenced<'a> {
     pub(crate) expected: StreamSeq,
     /// The payload.
     pub(crate) payload: Bytes,
+    /// To which span of a trace it belongs.
+    pub(crate) trace: Option<TraceParent>,
+    /// What it is, for those who count.
+    pub(crate) written: Written,
     /// After this it is removed; for ever if absent.
     pub(crate) ttl: Option<Duration>,
 }
@@ -49,6 +55,16 @@ pub(crate) enum NotStored {
 
 impl Bus {
     pub(crate) async fn publish_fenced(&self, message: Fenced<'_>) -> Result<StreamSeq, NotStored> {
+        let (written, bytes) = (message.written, message.payload.len());
+        let began = Instant::now();
+        let answer = self.publish(message).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let told = answer.as_ref().map(|_| ());
+        METRICS.published(written, bytes, seconds, told);
+        answer
+    }
+
+    async fn publish(&self, message: Fenced<'_>) -> Result<StreamSeq, NotStored> {
         let mut headers = HeaderMap::new();
         headers.insert(
             header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
@@ -58,6 +74,9 @@ impl Bus {
             EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT,
             message.fence.as_str(),
         );
+        if let Some(trace) = message.trace {
+            headers.insert(TRACE_PARENT, trace.to_string());
+        }
         if let Some(ttl) = message.ttl {
             // Whole seconds only; below one, the server reads it as "for ever".
             let seconds = ttl.as_secs().max(1);

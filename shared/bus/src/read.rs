@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
     DirectGetError, DirectGetErrorKind, LastRawMessageErrorKind, RawMessageError,
@@ -15,6 +16,7 @@ use rdev_contract::envelope::{Recorded, Stored};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{self, Filter};
+use rdev_contract::trace::{TRACE_PARENT, TraceParent};
 
 use crate::Bus;
 
@@ -52,6 +54,10 @@ pub struct StreamIdentity {
     pub first: StreamSeq,
     /// Sequence of its last message; 0 if there never was one.
     pub last: StreamSeq,
+    /// How many messages it holds.
+    pub messages: u64,
+    /// How many bytes they take on disk.
+    pub bytes: u64,
 }
 
 /// The log could not be read. Trying again can help.
@@ -207,6 +213,8 @@ impl Bus {
             created_at: timestamp(info.created.into())?,
             first: StreamSeq(info.state.first_sequence),
             last: StreamSeq(info.state.last_sequence),
+            messages: info.state.messages,
+            bytes: info.state.bytes,
         })
     }
 
@@ -262,6 +270,7 @@ fn recorded(message: StreamMessage) -> Result<Recorded<Stored>, ReadError> {
     let at = timestamp(message.time.into())?;
     let value = Stored {
         subject: message.subject.to_string(),
+        trace: trace_of(Some(&message.headers)),
         payload: message.payload,
         at,
     };
@@ -269,6 +278,11 @@ fn recorded(message: StreamMessage) -> Result<Recorded<Stored>, ReadError> {
         sequence: StreamSeq(message.sequence),
         value,
     })
+}
+
+/// What a message's headers say of its trace; nothing if that cannot be read, since it decides nothing.
+pub(crate) fn trace_of(headers: Option<&HeaderMap>) -> Option<TraceParent> {
+    headers?.get(TRACE_PARENT)?.as_str().parse().ok()
 }
 
 fn timestamp(time: std::time::SystemTime) -> Result<Timestamp, ReadError> {

@@ -8,6 +8,7 @@ use rdev_contract::position::StreamSeq;
 use rdev_contract::session::{SessionFact, SessionKind, SessionMessage};
 use rdev_contract::subject::{Filter, Subject};
 
+use crate::metrics::Written;
 use crate::publish::{Fenced, NotStored};
 use crate::{Bus, LogStream, ReadError};
 
@@ -135,6 +136,8 @@ impl Bus {
             expected,
             payload: payload.into(),
             ttl: None,
+            trace: None,
+            written: Written::Session,
         })
         .await
     }

@@ -9,8 +9,10 @@ use rdev_contract::event::{Command, Kind};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{Filter, Subject};
+use rdev_contract::trace::TraceParent;
 
 use crate::capacity::Room;
+use crate::metrics::{METRICS, Written};
 use crate::publish::{Fenced, NotStored};
 use crate::{Bus, LogStream, ReadError};
 
@@ -54,12 +56,27 @@ impl Bus {
         command: &Command,
         at: Timestamp,
     ) -> Result<Submitted, SubmitError> {
+        self.submit_in(exec, command, at, None).await
+    }
+
+    /// The same, as a part of this trace.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn submit_in(
+        &self,
+        exec: &ExecId,
+        command: &Command,
+        at: Timestamp,
+        trace: Option<TraceParent>,
+    ) -> Result<Submitted, SubmitError> {
         // The client would keep the publish and send it after a reconnect, when the caller has
         // long been told that it failed.
         if !self.is_connected() {
             return Err(SubmitError::Unreachable);
         }
         if self.room().await != Room::Everybody {
+            METRICS.refused();
             return Err(SubmitError::Full("the log is nearly full".to_owned()));
         }
         let head = head(exec, at);
@@ -73,6 +90,8 @@ impl Bus {
             expected: StreamSeq(0),
             payload: payload.clone(),
             ttl: Some(self.command_ttl()),
+            trace,
+            written: Written::Exec(Kind::Command),
         };
         match self.publish_fenced(message).await {
             Ok(sequence) => Ok(Submitted::Created(sequence)),

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::event::{EventBatch, Kind, RawEvent};
 use crate::id::{ClaimId, ExecId, ProjectId, SessionId, StreamId};
 use crate::position::{EventNo, Offsets, StreamSeq};
+use crate::trace::TraceParent;
 
 /// The version of the payload's shape. Fields are only ever added to a version.
 pub const PAYLOAD_VERSION: u32 = 1;
@@ -273,6 +274,8 @@ pub struct Stored {
     pub payload: Bytes,
     /// When the server stored it.
     pub at: Timestamp,
+    /// To which span of a trace it belongs, if it says so.
+    pub trace: Option<TraceParent>,
 }
 
 /// Something recorded in the log, with its place there.

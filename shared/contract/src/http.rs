@@ -443,6 +443,9 @@ pub struct Problem {
     /// On a 503 of a write: whether it may have happened all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome_unknown: Option<bool>,
+    /// The trace that the request was a part of: what to name when asking about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }
 
 #[expect(

@@ -19,4 +19,5 @@ pub mod queue;
 pub mod session;
 pub mod sse;
 pub mod subject;
+pub mod trace;
 pub mod trail;

@@ -20,6 +20,7 @@
 
 mod line;
 mod session;
+mod sums;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -87,6 +88,8 @@ pub struct Commanded {
     pub turn: Turn,
     /// What its next message links to.
     pub chain: Chain,
+    /// When the log stored it.
+    pub recorded_at: Timestamp,
     /// When it has waited for too long.
     pub start_by: Option<Timestamp>,
     /// Nothing of its session may be admitted until its pod is ready ([`Queue::hold`]).
@@ -120,6 +123,7 @@ impl Fact {
                 Some(Self::Commanded(Commanded {
                     exec,
                     turn: spec.map_or(Turn::Any, Turn::of),
+                    recorded_at,
                     start_by: spec.and_then(|spec| exec::start_by(spec, recorded_at)),
                     awaits_pod: command.as_ref().is_some_and(|command| command.awaits_pod),
                     chain: message.map(|message| message.chain).unwrap_or_default(),
@@ -154,6 +158,7 @@ struct Exec {
     id: ExecId,
     turn: Turn,
     chain: Chain,
+    recorded_at: Timestamp,
     start_by: Option<Timestamp>,
     phase: Phase,
 }
@@ -411,6 +416,7 @@ impl Queue {
             exec,
             turn,
             chain,
+            recorded_at,
             start_by,
             awaits_pod,
         } = command;
@@ -430,6 +436,7 @@ impl Queue {
             id: exec,
             turn,
             chain,
+            recorded_at,
             start_by,
             phase: Phase::Waiting,
         };

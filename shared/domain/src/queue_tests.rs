@@ -37,11 +37,17 @@ fn limits(session_running_max: u32, project_running_max: u32) -> QueueLimits {
     }
 }
 
+/// When the log stored a message: a second for each.
+fn stored(sequence: u64) -> Timestamp {
+    Timestamp::from_second(i64::try_from(sequence).unwrap()).unwrap()
+}
+
 fn command(queue: &mut Queue, sequence: u64, exec: ExecId, turn: Turn) {
     let command = Commanded {
         exec,
         turn,
         chain: Chain::default(),
+        recorded_at: stored(sequence),
         start_by: None,
         awaits_pod: false,
     };
@@ -167,6 +173,22 @@ fn an_end_without_a_start_is_an_end() {
 }
 
 #[test]
+fn sums_are_of_all_projects() {
+    let mut queue = queue_of(64, limits(1, 10));
+    assert_eq!(queue.waiting_since(), None);
+    for (sequence, project) in [(3, 0), (4, 0), (5, 1), (6, 1)] {
+        command(&mut queue, sequence, exec(project, 0, sequence), Turn::Any);
+    }
+    assert_eq!((queue.all_waiting(), queue.all_running()), (4, 0));
+    assert_eq!(queue.waiting_since(), Some(stored(3)));
+    assert_eq!(admit_all(&mut queue).len(), 2);
+    assert_eq!((queue.all_waiting(), queue.all_running()), (2, 2));
+    assert_eq!(queue.waiting_since(), Some(stored(4)));
+    queue.forget(&exec(0, 0, 4));
+    assert_eq!(queue.waiting_since(), Some(stored(6)));
+}
+
+#[test]
 fn who_waits_for_too_long_is_told_once() {
     let at = |second| Timestamp::from_second(second).unwrap();
     let mut queue = queue_of(64, limits(1, 10));
@@ -175,6 +197,7 @@ fn who_waits_for_too_long_is_told_once() {
             exec: exec(0, 0, sequence),
             turn: Turn::Any,
             chain: Chain::default(),
+            recorded_at: stored(sequence),
             start_by: Some(at(start_by)),
             awaits_pod: false,
         };
@@ -219,6 +242,7 @@ fn a_command_that_awaits_its_pod_holds_its_session() {
         exec: exec(0, 0, 2),
         turn: Turn::Any,
         chain: Chain::default(),
+        recorded_at: stored(2),
         start_by: None,
         awaits_pod: true,
     };

@@ -65,6 +65,19 @@ impl Database {
         Self { pool }
     }
 
+    /// How many connections there are, by state, for those who count: `used`, `idle`, `max`, and how
+    /// many requests are `waiting` for one.
+    #[must_use]
+    pub fn connections(&self) -> [(&'static str, usize); 4] {
+        let status = self.pool.status();
+        [
+            ("used", status.size.saturating_sub(status.available)),
+            ("idle", status.available),
+            ("waiting", status.waiting),
+            ("max", status.max_size),
+        ]
+    }
+
     pub(crate) async fn client(&self) -> Result<deadpool_postgres::Client, PoolError> {
         self.pool.get().await
     }

@@ -40,6 +40,12 @@ impl ReadModel {
         }
     }
 
+    /// How many connections there are: see [`Database::connections`].
+    #[must_use]
+    pub fn connections(&self) -> [(&'static str, usize); 4] {
+        self.database.connections()
+    }
+
     /// Whether PostgreSQL answers and has the tables.
     ///
     /// # Errors

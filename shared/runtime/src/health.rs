@@ -1,75 +1,44 @@
-//! `/healthz` and `/readyz` of services that have no HTTP API, and the check that containers
-//! make of themselves. Just enough HTTP/1.1 for probes: one request a connection.
+//! `/healthz`, `/readyz` and `/metrics` of every service, on an address of their own, and the check
+//! that containers make of themselves. Just enough HTTP/1.1 for that: one request a connection.
+//!
+//! Not on the address of the API: metrics tell of all projects, and whoever may call the API need not
+//! know what the others do.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::metrics;
+pub use crate::readiness::Readiness;
 
 /// A probe's request line and headers; what is longer is no probe.
 const REQUEST_MAX_BYTES: usize = 8 * 1024;
 /// A probe that takes longer is cut off.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a service without an HTTP API answers probes.
+/// Between two tries to accept while that fails.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Where a service answers probes, and tells what it counts.
 #[derive(Debug, Clone, clap::Args)]
 pub struct HealthArgs {
-    /// Address for /healthz and /readyz; none if not set.
+    /// Address for /healthz, /readyz and /metrics; none if not set.
     #[arg(long, env = "RDEV_HEALTH_LISTEN", value_name = "RDEV_HEALTH_LISTEN")]
     pub health_listen: Option<SocketAddr>,
 }
 
-/// Whether the service can do its work right now, and what else it has to tell.
-#[derive(Clone, Default)]
-pub struct Readiness {
-    is_ready: Arc<AtomicBool>,
-    report: Option<Arc<dyn Fn() -> String + Send + Sync>>,
-}
-
-impl fmt::Debug for Readiness {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Readiness")
-            .field("is_ready", &self.is_ready)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Readiness {
-    /// With lines that `/readyz` shows behind its answer. They are made anew for each probe.
-    #[must_use]
-    pub fn reporting(report: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self {
-            report: Some(Arc::new(report)),
-            ..Self::default()
-        }
-    }
-
-    /// Not ready yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Tells probes from now on.
-    pub fn set(&self, ready: bool) {
-        self.is_ready.store(ready, Ordering::Relaxed);
-    }
-
-    /// The answer of `/readyz`: status and body.
-    fn answer(&self) -> (&'static str, String) {
-        let (status, word) = if self.is_ready.load(Ordering::Relaxed) {
-            ("200 OK", "ready")
-        } else {
-            ("503 Service Unavailable", "not ready")
-        };
-        let report = self.report.as_ref().map(|report| report());
-        (status, format!("{word}\n{}", report.unwrap_or_default()))
+/// Answers probes for ever, if there is an address for that.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve_at(address: Option<SocketAddr>, readiness: Readiness) -> io::Result<()> {
+    match address {
+        Some(address) => serve(address, readiness).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -80,7 +49,15 @@ impl Readiness {
 pub async fn serve(address: SocketAddr, readiness: Readiness) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Without free file descriptors it fails at once and again; that ends no service.
+            Err(error) => {
+                tracing::warn!(%error, "a probe was not accepted");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                continue;
+            }
+        };
         let readiness = readiness.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(PROBE_TIMEOUT, answer(stream, &readiness)).await {
@@ -93,25 +70,32 @@ pub async fn serve(address: SocketAddr, readiness: Readiness) -> io::Result<()> 
 }
 
 async fn answer(mut stream: TcpStream, readiness: &Readiness) -> io::Result<()> {
+    const OK: &str = "200 OK";
     let mut request = Vec::new();
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
         if request.len() > REQUEST_MAX_BYTES || stream.read_buf(&mut request).await? == 0 {
             return Ok(());
         }
     }
+    let mut content_type = "text/plain; charset=utf-8";
     let (status, body) = if request.starts_with(b"GET /healthz ") {
-        ("200 OK", "alive\n".to_owned())
+        (OK, "alive\n".to_owned())
     } else if request.starts_with(b"GET /readyz ") {
-        readiness.answer()
+        let (is_ready, body) = readiness.report();
+        let unready = "503 Service Unavailable";
+        (if is_ready { OK } else { unready }, body)
+    } else if request.starts_with(b"GET /metrics ") {
+        content_type = metrics::CONTENT_TYPE;
+        (OK, metrics::exposition())
     } else {
-        let places = "only /healthz and /readyz are here\n";
+        let places = "only /healthz, /readyz and /metrics are here\n";
         ("404 Not Found", places.to_owned())
     };
     let mut response = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
         response,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(response.as_bytes()).await?;

@@ -1,12 +1,15 @@
-//! What every service needs around its work: telemetry, shutdown, health and the shape of `main`.
+//! What every service needs around its work: telemetry, metrics, shutdown, health and the shape of `main`.
 //!
 //! Invariant: nothing here knows what rdev does.
 
 pub mod health;
 pub mod limits;
+pub mod metrics;
+pub mod readiness;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trace;
 
 pub use shutdown::Shutdown;
 

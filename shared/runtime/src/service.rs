@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::process::ExitCode;
 
+use crate::metrics;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, TelemetryArgs};
 
@@ -18,9 +19,6 @@ where
     F: Future<Output = Result<(), E>>,
     E: Display,
 {
-    if let Err(error) = telemetry::init(telemetry) {
-        return refuse(name, &error);
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -28,7 +26,13 @@ where
         Ok(runtime) => runtime,
         Err(error) => return refuse(name, &error),
     };
-    runtime.block_on(async move {
+    // As `rdev gateway` it is the same service as `rdev-gateway`.
+    let known_as: &'static str = name.replace(' ', "-").leak();
+    metrics::of_process(known_as);
+    let code = runtime.block_on(async move {
+        if let Err(error) = telemetry::init(known_as, telemetry) {
+            return refuse(name, &error);
+        }
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,
             Err(error) => return refuse(name, &error),
@@ -37,7 +41,10 @@ where
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(name, &error),
         }
-    })
+    });
+    // Its sender needs the runtime, and must not be waited for by a thread of it.
+    telemetry::end();
+    code
 }
 
 #[expect(

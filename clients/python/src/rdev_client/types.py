@@ -664,6 +664,8 @@ class Problem(_Problem, total=False):
     resume_from: Optional[str]
     # On a 503 of a POST exec: the stream id to try again with.
     stream_id: Optional[str]
+    # The trace that the request was a part of: what to name when asking about it.
+    trace_id: Optional[str]
 
 
 class ProjectUsage(TypedDict):

@@ -40,6 +40,8 @@ use trouble::Obstacle;
 
 /// How long one request to the API server may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long the API server may take to say its version; less than the pause between two such looks.
+const REACH_LIMIT: Duration = Duration::from_secs(5);
 /// How long an exec may take until the shim's first words are here. A node under load takes seconds.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
 /// How long the upload of the shim may take: 2 MB over a slow line.
@@ -134,6 +136,19 @@ impl KubeBackend {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Asks the API server for its version, which everybody may.
+    ///
+    /// # Errors
+    /// Why it does not answer.
+    pub async fn reach(&self) -> Result<String, String> {
+        let asked = self.inner.client.apiserver_version();
+        match tokio::time::timeout(REACH_LIMIT, asked).await {
+            Ok(Ok(version)) => Ok(version.git_version),
+            Ok(Err(error)) => Err(format!("the API server does not answer: {error}")),
+            Err(_) => Err("the API server does not answer in time".to_owned()),
+        }
     }
 
     /// Who the pod is now. It must carry the project's label and its container must run.

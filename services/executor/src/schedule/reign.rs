@@ -26,6 +26,7 @@ use tokio::time::MissedTickBehavior;
 use super::Scheduler;
 use crate::context::now;
 use crate::keep::{Keeper, LOOK_INTERVAL, Look, Looked};
+use crate::metrics::{METRICS, Standing};
 
 /// Admissions that are under way at a time: as many as a server stores in some milliseconds.
 const ADMITTING_MAX: usize = 256;
@@ -151,11 +152,27 @@ impl Reign<'_> {
         self.do_looks(look);
     }
 
-    /// Does what is due in the lives of sessions, but not before it is known what runs in them.
+    /// Tells how things are, and does what is due in the lives of sessions, but not before it is known
+    /// what waits and runs.
     fn look(&mut self) {
         if self.log.is_replayed() {
+            METRICS.scheduling.tell(&self.standing());
             let looks = self.keeper.due(&self.queue);
             self.do_looks(looks);
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let queue = &self.queue;
+        let waited = queue
+            .waiting_since()
+            .map(|since| now().duration_since(since));
+        Standing {
+            waiting: queue.all_waiting(),
+            oldest_seconds: waited.map_or(0.0, |waited| waited.as_secs_f64().max(0.0)),
+            running: queue.all_running(),
+            slots: queue.slots(),
+            sessions: self.keeper.sessions(),
         }
     }
 
@@ -185,7 +202,10 @@ impl Reign<'_> {
     fn admitted(&mut self, exec: &ExecId, admitting: Admitting) {
         match admitting {
             // The log's next messages say the rest.
-            Admitting::Stored | Admitting::Settled => {}
+            Admitting::Stored => {
+                METRICS.scheduling.admissions.inc();
+            }
+            Admitting::Settled => {}
             Admitting::Gone => self.queue.forget(exec),
         }
     }
@@ -251,6 +271,7 @@ async fn time_out(bus: Bus, overdue: Admission) -> Done {
     let end = Complete::without_process(Outcome::TimedOut, QUEUE_TIMEOUT_REASON);
     let append = writer.append_end(EventNo::FIRST, Offsets::default(), &end, now());
     if append.await.is_ok() {
+        METRICS.scheduling.timeouts.inc();
         tracing::info!(stream.id = %exec.stream, "exec timed out before its turn");
         if let Err(ReadError(reason)) = bus.remove_orders(&exec, None).await {
             tracing::warn!(stream.id = %exec.stream, reason, "its orders are left behind");

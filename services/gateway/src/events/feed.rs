@@ -22,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::encode::Style;
+use super::limits::Limits;
 use super::queued::Queued;
 use super::replay::{Answer, Page, Replays, Wanted};
 use super::ring::Turn;
@@ -29,17 +30,11 @@ use super::tail::{LOG_RETRY_DELAY, Subscription, Tails};
 use super::view::View;
 use crate::flights::Flight;
 use crate::lives::Life;
+use crate::metrics::{OpenReader, ReaderEnd};
 use crate::state::{Gateway, now};
 
 /// How long a reader waits for an exec that nobody has posted yet.
 const NOT_STARTED_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the log may fail in the middle of a stream until the reader is sent elsewhere. A new
-/// leader takes 4–10 s.
-const LOG_PATIENCE: Duration = Duration::from_secs(30);
-/// A connection is renewed after this at the latest, so that replicas share the load again after
-/// one was added, and below the limits of idle and age that load balancers have.
-const LIFETIME_MIN: Duration = Duration::from_secs(3 * 60 * 60);
-const LIFETIME_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 /// Readers that are sent away come back spread over this time, not all at once.
 const RECONNECT_RETRY_MS: std::ops::Range<u64> = 500..5_000;
 
@@ -94,6 +89,17 @@ pub(super) enum Mode {
     },
 }
 
+impl Mode {
+    /// For those who count.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Follow => "follow",
+            Self::Replay { .. } => "replay",
+            Self::Poll { .. } => "poll",
+        }
+    }
+}
+
 /// What a feed is made of.
 pub(super) struct Plan {
     pub(super) scope: Scope,
@@ -133,6 +139,8 @@ pub(super) struct Feed {
     is_caught_up: bool,
     is_over: bool,
     farewell: Option<Farewell>,
+    /// For those who count readers.
+    reader: OpenReader,
 }
 
 /// Where the next events come from.
@@ -166,6 +174,11 @@ impl Feed {
             (Scope::Exec(exec), Mode::Follow) => Some(Queued::new(&gateway.line, exec.clone())),
             (Scope::Exec(_) | Scope::Session(..), _) => None,
         };
+        let scope = match plan.scope {
+            Scope::Exec(_) => "exec",
+            Scope::Session(..) => "session",
+        };
+        let reader = OpenReader::new(scope, plan.mode.name());
         let mut feed = Self {
             floor: plan.end,
             plan,
@@ -184,6 +197,7 @@ impl Feed {
             is_caught_up: false,
             is_over: false,
             farewell: None,
+            reader,
         };
         feed.tell_place();
         feed.tell_life();
@@ -206,14 +220,24 @@ impl Feed {
                 self.say(Farewell::Draining);
             }
             if let Some(chunk) = self.plan.view.out.pop() {
+                let events = self.plan.view.progress.take_count();
+                self.reader.was_sent(events, chunk.len());
                 self.sent_at = Instant::now();
                 return Some(chunk);
             }
             if self.is_over {
+                let sent_away = |farewell: Farewell| ReaderEnd::SentAway(farewell.reason());
+                let end = self.farewell.map_or(ReaderEnd::Finished, sent_away);
+                self.reader.ends(end);
                 return None;
             }
             self.step().await;
         }
+    }
+
+    /// What it has is all that it is asked for, as far as it goes.
+    pub(super) fn is_answered(&mut self) {
+        self.reader.ends(ReaderEnd::Finished);
     }
 
     /// What was shown, and how far the reader is.
@@ -286,6 +310,7 @@ impl Feed {
     }
 
     fn read_on(&mut self) {
+        self.reader.reads_log(self.is_caught_up);
         let Plan {
             scope, style, view, ..
         } = &mut self.plan;
@@ -333,10 +358,14 @@ impl Feed {
                 true
             }
             Some(Turn::Pieces(_)) => {
+                self.reader.is_up_to_date();
                 self.is_over = self.plan.view.is_over();
                 true
             }
-            Some(Turn::Wait) => self.caught_up(),
+            Some(Turn::Wait) => {
+                self.reader.is_up_to_date();
+                self.caught_up()
+            }
         }
     }
 
@@ -434,44 +463,6 @@ async fn lived(life: &mut Option<Box<Life>>) -> bool {
     match life {
         Some(life) => life.changed().await,
         None => std::future::pending().await,
-    }
-}
-
-/// When a connection has to end although the exec has not.
-struct Limits {
-    lifetime: Instant,
-    not_started: Option<Instant>,
-    failing_since: Option<Instant>,
-}
-
-impl Limits {
-    fn new(at: Instant) -> Self {
-        let lifetime = rand::rng().random_range(LIFETIME_MIN..LIFETIME_MAX);
-        Self {
-            lifetime: at + lifetime,
-            not_started: None,
-            failing_since: None,
-        }
-    }
-
-    fn all(&self) -> [(Option<Instant>, Farewell); 3] {
-        let failing = self.failing_since.map(|since| since + LOG_PATIENCE);
-        [
-            (self.not_started, Farewell::NotStarted),
-            (failing, Farewell::LogUnavailable),
-            (Some(self.lifetime), Farewell::Lifetime),
-        ]
-    }
-
-    fn first(&self) -> Instant {
-        let ends = self.all().into_iter().filter_map(|(at, _)| at);
-        ends.fold(self.lifetime, Instant::min)
-    }
-
-    fn reached(&self, at: Instant) -> Option<Farewell> {
-        let mut ends = self.all().into_iter();
-        ends.find(|(end, _)| end.is_some_and(|end| end <= at))
-            .map(|(_, farewell)| farewell)
     }
 }
 

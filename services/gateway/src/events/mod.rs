@@ -5,7 +5,7 @@
 //! [`place`] decides where to continue. A [`feed`] is one reader's answer: it reads pages of the
 //! log ([`replay`]) until it is up to date and then takes what the shared [`tail`] has in its
 //! [`ring`]. [`encode`] and [`frame`] write the bytes, [`line`] completes long lines, [`progress`] and [`view`] know what one
-//! reader was shown of them, [`outbox`] holds what it is to be sent, [`queued`] tells of its exec's turn, [`poll`] answers in one piece.
+//! reader was shown of them, [`outbox`] holds what it is to be sent, [`limits`] says when it has to end, [`queued`] tells of its exec's turn, [`poll`] answers in one piece.
 //!
 //! Invariant: browsers give up for ever on an answer other than 200 to a reconnect, so whatever
 //! can be resumed is answered 200 and told by events; only what can never be right is an error.
@@ -14,6 +14,7 @@ mod ask;
 mod encode;
 mod feed;
 mod frame;
+mod limits;
 mod line;
 mod locate;
 mod outbox;

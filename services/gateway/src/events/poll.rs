@@ -20,6 +20,7 @@ pub(super) async fn answer(mut feed: Feed) -> Result<Response, ApiError> {
     while let Some(chunk) = feed.next_chunk().await {
         append(&mut body, &chunk);
         if body.len() >= ANSWER_MAX_BYTES && feed.view().out.is_empty() {
+            feed.is_answered();
             break;
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct Progress {
     known: Known,
     gap_reason: &'static str,
     has_shown: bool,
+    /// Events that were shown and not counted yet.
+    count: u64,
 }
 
 /// Which numbers are expected.
@@ -97,7 +99,13 @@ impl Progress {
             known,
             gap_reason: EXPIRED,
             has_shown: false,
+            count: 0,
         }
+    }
+
+    /// How many events were shown since this was last asked.
+    pub(super) const fn take_count(&mut self) -> u64 {
+        std::mem::replace(&mut self.count, 0)
     }
 
     /// Whether anything of the log was shown, or missed.
@@ -200,6 +208,7 @@ impl Progress {
         };
         let count = usize::try_from(next.0 - run.first.0).unwrap_or(usize::MAX);
         out.push(self.format.skip(&run.frames, count));
+        self.count += end.0 - next.0;
         self.shown_is(sequence, EventNo(end.0 - 1), &content.tag);
         Expected::Number(end)
     }

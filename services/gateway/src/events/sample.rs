@@ -82,6 +82,7 @@ pub(super) fn recorded(sequence: u64, payload: &[u8]) -> Recorded<Stored> {
         subject,
         payload: payload.to_vec().into(),
         at: Timestamp::UNIX_EPOCH,
+        trace: None,
     };
     Recorded {
         sequence: StreamSeq(sequence),

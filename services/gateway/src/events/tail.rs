@@ -89,6 +89,11 @@ impl Tails {
         subscription
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Follows the log for as long as anybody reads.
     async fn run(self, tail: Arc<Tail>, key: Key, bus: Arc<Bus>) {
         loop {

@@ -82,6 +82,7 @@ mod tests {
                 subject: String::new(),
                 payload: vec![b'x'; bytes].into(),
                 at: Timestamp::UNIX_EPOCH,
+                trace: None,
             },
         }
     }

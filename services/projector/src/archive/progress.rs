@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use rdev_archive::Archived;
 use rdev_contract::position::StreamSeq;
 
+use crate::metrics::METRICS;
+
 /// What was archived, and what waits. Cheap to clone; clones show the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress(Arc<Mutex<Shown>>);
@@ -39,6 +41,12 @@ impl Progress {
 
     /// An exec was archived.
     pub(crate) fn archived(&self, kept: &Archived) {
+        METRICS.archived.execs.inc();
+        METRICS
+            .archived
+            .parts
+            .inc_by(u64::from(!kept.footer().whole));
+        METRICS.archived.bytes.inc_by(kept.size());
         let mut shown = self.shown();
         shown.execs += 1;
         shown.parts += u64::from(!kept.footer().whole);
@@ -47,6 +55,7 @@ impl Progress {
 
     /// Something did not work, and is tried again.
     pub(crate) fn failed(&self) {
+        METRICS.archived.failures.inc();
         self.shown().failures += 1;
     }
 
@@ -57,14 +66,21 @@ impl Progress {
         shown.due_at = None;
     }
 
-    /// For people and scripts: one line.
-    pub(crate) fn report(&self, now: Timestamp) -> String {
+    /// Up to where all that ended is archived, and for how many seconds the next one has been due;
+    /// none while another projector archives.
+    pub(crate) fn position_and_lag(&self, now: Timestamp) -> Option<(StreamSeq, f64)> {
         let shown = self.shown();
-        let Some(position) = shown.position else {
-            return "archive standing by\n".to_owned();
-        };
         let lag = shown.due_at.map(|due_at| now.duration_since(due_at));
         let lag = lag.map_or(0.0, |lag| lag.as_secs_f64().max(0.0));
+        shown.position.map(|position| (position, lag))
+    }
+
+    /// For people and scripts: one line.
+    pub(crate) fn report(&self, now: Timestamp) -> String {
+        let Some((position, lag)) = self.position_and_lag(now) else {
+            return "archive standing by\n".to_owned();
+        };
+        let shown = self.shown();
         format!(
             "archive position={position} lag_seconds={lag:.3} execs={} parts={} bytes={} failures={}\n",
             shown.execs, shown.parts, shown.bytes, shown.failures

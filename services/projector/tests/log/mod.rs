@@ -111,6 +111,7 @@ impl Log {
             subject: subject.to_owned(),
             payload: payload.into(),
             at: self.at,
+            trace: None,
         };
         self.messages.push(Recorded { sequence, value });
         self.at += SignedDuration::from_millis(1500);

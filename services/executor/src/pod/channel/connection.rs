@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::routes::Shared;
+use crate::metrics::METRICS;
 use crate::pod::{PodError, Transport};
 
 /// A question each way so often keeps proxies from cutting an idle connection.
@@ -106,6 +107,7 @@ pub(super) async fn serve(
         writer,
         ended,
     } = transport;
+    METRICS.channels.inc();
     let heard = Heard::now();
     let reading = read_replies(&shared, reader, buffer, &heard);
     tokio::pin!(reading);
@@ -118,6 +120,7 @@ pub(super) async fn serve(
             reason
         }
     };
+    METRICS.channels.dec();
     tracing::debug!(reason, "channel ended");
     shared.end(&reason);
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::super::{Backend, PodError, PodIdentity};
 use super::Channel;
+use crate::metrics::{FAILED, METRICS, OPENED};
 
 /// The channels of this executor, one per container.
 pub struct Channels {
@@ -77,7 +78,13 @@ impl Channels {
     }
 
     async fn open(&self, pod: &PodIdentity) -> Result<Channel, PodError> {
-        Channel::start(self.backend.open(pod).await?).await
+        let opened = match self.backend.open(pod).await {
+            Ok(transport) => Channel::start(transport).await,
+            Err(error) => Err(error),
+        };
+        let result = if opened.is_ok() { OPENED } else { FAILED };
+        METRICS.channels_opened.of([result]).inc();
+        opened
     }
 
     fn slot(&self, pod: &PodIdentity) -> Arc<tokio::sync::Mutex<Slot>> {

@@ -1,0 +1,216 @@
+//! What a gateway counts. docs/metrics.md says what each is good for.
+//!
+//! What is done for each event of each reader is not here: a reader adds to a counter once for each
+//! chunk that it is sent.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use rdev_runtime::metrics::{
+    self, Counter, Gauge, Histogram, Many, SHORT_SECONDS, Value, on_scrape,
+};
+
+use crate::state::Gateway;
+
+/// Handles; see the help of each.
+pub(crate) struct Metrics {
+    pub(crate) connections: Gauge,
+    pub(crate) stalled: Counter,
+    pub(crate) readers: Many<Gauge, 2>,
+    pub(crate) readers_behind: Gauge,
+    pub(crate) reader_catch_ups: Counter,
+    pub(crate) delivered_events: Counter,
+    pub(crate) delivered_bytes: Counter,
+    reader_ends: Many<Counter, 1>,
+    requests: Many<Counter, 3>,
+    request_seconds: Many<Histogram, 2>,
+    stream_slots: Gauge,
+    tails: Gauge,
+    pool: Many<Gauge, 1>,
+    queue_position: Gauge,
+}
+
+pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// Why a reader's answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReaderEnd {
+    /// It was shown everything it had asked for.
+    Finished,
+    /// It went away, or was cut.
+    Gone,
+    /// It was sent away, with this reason.
+    SentAway(&'static str),
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let made = Self {
+            connections: metrics::gauge("rdev_http_connections", "Open connections of clients"),
+            stalled: metrics::counter(
+                "rdev_http_stalled_connections",
+                "Connections that were cut because their client read nothing, or never asked for anything",
+            ),
+            readers: metrics::gauges(
+                "rdev_readers",
+                "Open streams of events: of one exec or of a whole session; followed, replayed or polled",
+                ["scope", "mode"],
+            ),
+            readers_behind: metrics::gauge(
+                "rdev_readers_behind",
+                "Readers that read the log, because they are not up to date yet or have fallen behind",
+            ),
+            reader_catch_ups: metrics::counter(
+                "rdev_reader_catch_ups",
+                "Times that a reader which was up to date fell behind, and went on in the log at its own pace",
+            ),
+            delivered_events: metrics::counter("rdev_delivered_events", "Events sent to readers"),
+            delivered_bytes: metrics::counter(
+                "rdev_delivered_bytes",
+                "Bytes of events sent to readers",
+            ),
+            reader_ends: metrics::counters(
+                "rdev_reader_ends",
+                "Streams of events that ended: finished, gone (the client went or was cut), or sent away with the reason that it was told",
+                ["reason"],
+            ),
+            requests: metrics::counters(
+                "rdev_http_requests",
+                "Requests that were answered",
+                ["method", "route", "status"],
+            ),
+            request_seconds: metrics::histograms(
+                "rdev_http_request_duration_seconds",
+                "Time from a request to the head of its answer; what is waited for with wait= is in it, what is streamed is not",
+                ["method", "route"],
+                SHORT_SECONDS,
+            ),
+            stream_slots: metrics::gauge(
+                "rdev_reader_slots_free",
+                "Further streams of events that this gateway would open",
+            ),
+            tails: metrics::gauge(
+                "rdev_tails",
+                "Live subscriptions to the log, each shared by all readers of an exec or a session",
+            ),
+            pool: metrics::gauges(
+                "rdev_postgres_connections",
+                "Connections to PostgreSQL: used, idle, and the max there may be; waiting: requests for one",
+                ["state"],
+            ),
+            queue_position: metrics::gauge(
+                "rdev_queue_follower_position",
+                "Sequence up to which this gateway has followed the log for places in the queue",
+            ),
+        };
+        for scope in ["exec", "session"] {
+            for mode in ["follow", "replay", "poll"] {
+                made.readers.of([scope, mode]);
+            }
+        }
+        for reason in ["finished", "gone"] {
+            made.reader_ends.of([reason]);
+        }
+        made
+    }
+
+    /// A request was answered. `method` and `route` are of the few that there are.
+    pub(crate) fn answered(
+        &self,
+        method: &'static str,
+        route: &'static str,
+        status: u16,
+        time: Duration,
+    ) {
+        let status = Value::Number(status);
+        self.requests
+            .of([method.into(), route.into(), status])
+            .inc();
+        let seconds = self.request_seconds.of([method, route]);
+        seconds.observe(time.as_secs_f64());
+    }
+
+    /// A reader's answer ended.
+    pub(crate) fn ended(&self, end: ReaderEnd) {
+        let reason = match end {
+            ReaderEnd::Finished => "finished",
+            ReaderEnd::Gone => "gone",
+            ReaderEnd::SentAway(reason) => reason,
+        };
+        self.reader_ends.of([reason]).inc();
+    }
+
+    /// Shows what this gateway has, at each scrape.
+    pub(crate) fn watch(&self, gateway: &Gateway) {
+        let (streams, tails) = (gateway.streams.clone(), gateway.tails.clone());
+        let (line, read_model) = (gateway.line.clone(), gateway.read_model.clone());
+        let (free, open) = (self.stream_slots.clone(), self.tails.clone());
+        let (position, pool) = (self.queue_position.clone(), self.pool.clone());
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        on_scrape(move || {
+            free.set(whole(streams.available_permits()));
+            open.set(whole(tails.count()));
+            position.set(i64::try_from(line.position().0).unwrap_or(i64::MAX));
+            for (state, count) in read_model.connections() {
+                pool.of([state]).set(whole(count));
+            }
+        });
+    }
+}
+
+/// An open stream of events, for those who count them.
+#[derive(Debug)]
+pub(crate) struct OpenReader {
+    readers: Gauge,
+    is_behind: bool,
+    end: ReaderEnd,
+}
+
+impl OpenReader {
+    pub(crate) fn new(scope: &'static str, mode: &'static str) -> Self {
+        let readers = METRICS.readers.of([scope, mode]);
+        readers.inc();
+        Self {
+            readers,
+            is_behind: false,
+            end: ReaderEnd::Gone,
+        }
+    }
+
+    /// It reads the log; `was_up_to_date` if it had everything before.
+    pub(crate) fn reads_log(&mut self, was_up_to_date: bool) {
+        if !self.is_behind {
+            self.is_behind = true;
+            METRICS.readers_behind.inc();
+            if was_up_to_date {
+                METRICS.reader_catch_ups.inc();
+            }
+        }
+    }
+
+    /// It has what the tail has.
+    pub(crate) fn is_up_to_date(&mut self) {
+        if std::mem::take(&mut self.is_behind) {
+            METRICS.readers_behind.dec();
+        }
+    }
+
+    /// So much was sent to it.
+    pub(crate) fn was_sent(&self, events: u64, bytes: usize) {
+        METRICS.delivered_events.inc_by(events);
+        METRICS.delivered_bytes.inc_by(bytes as u64);
+    }
+
+    /// Its answer is over, for this reason.
+    pub(crate) fn ends(&mut self, end: ReaderEnd) {
+        self.end = end;
+    }
+}
+
+impl Drop for OpenReader {
+    fn drop(&mut self) {
+        self.is_up_to_date();
+        self.readers.dec();
+        METRICS.ended(self.end);
+    }
+}

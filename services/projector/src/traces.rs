@@ -1,0 +1,50 @@
+//! Where what is projected belongs in traces: each message that names a span gets one below that, which
+//! links to the transaction that it was a part of.
+
+use rdev_bus::Stored;
+use rdev_contract::envelope::Recorded;
+use rdev_contract::subject;
+use rdev_contract::trace::TraceParent;
+use rdev_runtime::trace::{TARGET, Traced};
+use tracing::error_span;
+
+/// The spans of one transaction; they end when this is dropped.
+pub(crate) fn batch(messages: &[Recorded<Stored>]) -> Vec<Traced> {
+    let collected = messages.iter().filter_map(|message| {
+        let place = message.value.trace.filter(|place| place.is_sampled())?;
+        Some((message, place))
+    });
+    let mut spans = Vec::new();
+    let mut transaction = None;
+    for (message, place) in collected {
+        let count = messages.len();
+        let transaction = transaction.get_or_insert_with(|| {
+            let span = error_span!(target: TARGET, parent: None, "project batch", messages = count);
+            Traced::new(span, None)
+        });
+        let project = project(message, place);
+        project.link(transaction.place());
+        spans.push(project);
+    }
+    spans.extend(transaction);
+    spans
+}
+
+fn project(message: &Recorded<Stored>, place: TraceParent) -> Traced {
+    let Ok((exec, kind)) = subject::parse_exec(&message.value.subject) else {
+        return Traced::new(tracing::Span::none(), Some(place));
+    };
+    let span = error_span!(
+        target: TARGET,
+        parent: None,
+        "project",
+        otel.name = %format_args!("project {kind}"),
+        otel.kind = "consumer",
+        messaging.system = "nats",
+        project.id = %exec.project,
+        session.id = %exec.session,
+        stream.id = %exec.stream,
+        seq = message.sequence.0,
+    );
+    Traced::new(span, Some(place))
+}
