@@ -23,6 +23,8 @@ mod codex;
 mod commands;
 #[path = "flow/conformance.rs"]
 mod conformance;
+#[path = "flow/console.rs"]
+mod console;
 #[path = "flow/consumer.rs"]
 mod consumer;
 #[path = "flow/consumers.rs"]

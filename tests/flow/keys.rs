@@ -22,7 +22,7 @@ const EVERYWHERE_WITHIN: Duration = Duration::from_secs(3);
 const BROWSER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// `rdev keys` with these arguments, and what it printed as JSON.
-async fn keys(world: &World, arguments: &[&str]) -> Outcome<Value> {
+pub(super) async fn keys(world: &World, arguments: &[&str]) -> Outcome<Value> {
     let output = Command::new(RDEV)
         .args(["keys", "--json", "--nats-url", &world.nats.url()])
         .args(arguments)
@@ -34,7 +34,7 @@ async fn keys(world: &World, arguments: &[&str]) -> Outcome<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn key_of(made: &Value) -> Outcome<&str> {
+pub(super) fn key_of(made: &Value) -> Outcome<&str> {
     Ok(made["key"].as_str().ok_or("no key")?)
 }
 

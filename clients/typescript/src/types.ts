@@ -410,6 +410,8 @@ export interface ExecView {
   started_at: string | null;
   /** `queued`, `running` or `complete`. */
   status: string;
+  /** The first 200 characters of its command, of `git` with its arguments, or of its prompt. */
+  summary?: string;
   /** `shell`, `git`, `claude` or `codex`. */
   type: string;
   /** What it cost, for agents, once the CLI and the read model have told it. */
@@ -420,6 +422,26 @@ export interface ExecView {
 export interface ExecViewPage {
   /** The items, in the list's order. */
   items: ExecView[];
+  /** Give this as `cursor` for the next page; null on the last one. */
+  next_cursor: string | null;
+}
+
+/** Something that became of an exec: an item of `GET …/execs/{stream}/timeline`. */
+export interface FactView {
+  /** When it was written into the log. */
+  at: string;
+  /** The claim that it is of; 0 before the first. */
+  attempt: number;
+  /** What the log has of it; of `command` without `stdin` and the values of `env`, and of `cancel` `by` and `reason`. */
+  data: unknown;
+  /** `command`, `admitted`, `started`, `resumed`, `cancel` or `complete`; others may be added. */
+  event: string;
+}
+
+/** A page of a list. */
+export interface FactViewPage {
+  /** The items, in the list's order. */
+  items: FactView[];
   /** Give this as `cursor` for the next page; null on the last one. */
   next_cursor: string | null;
 }
@@ -601,6 +623,22 @@ export interface ProjectUsage {
   since: string | null;
   /** Of execs that were asked for before this time. */
   until: string | null;
+}
+
+/** A project that whoever asks may look into: an item of `GET /projects`. */
+export interface ProjectView {
+  /** Its id. */
+  id: string;
+  /** What they may do there. */
+  scopes: Scope[];
+}
+
+/** A page of a list. */
+export interface ProjectViewPage {
+  /** The items, in the list's order. */
+  items: ProjectView[];
+  /** Give this as `cursor` for the next page; null on the last one. */
+  next_cursor: string | null;
 }
 
 /** Where a command stands that waits. Shown as `queue` of an exec and as the data of `queued`. */

@@ -10,7 +10,20 @@ use rdev_domain::keys::{Randomness, create, revoke};
 use super::*;
 
 /// What is answered to anybody. Whatever is added here is public.
-const PUBLIC: [&str; 7] = [HEALTH, READY, OPENAPI, DOCS, ASYNCAPI, SCHEMAS, SCHEMA];
+const PUBLIC: [&str; 12] = [
+    ROOT,
+    CONSOLE_BARE,
+    CONSOLE,
+    CONSOLE_FILE,
+    CONSOLE_PART,
+    HEALTH,
+    READY,
+    OPENAPI,
+    DOCS,
+    ASYNCAPI,
+    SCHEMAS,
+    SCHEMA,
+];
 
 fn key(number: u8, scopes: &[Scope], projects: &[&str]) -> (ApiKey, KeyRecord) {
     let request = CreateKey {
@@ -42,6 +55,8 @@ fn filled(path: &str, project: &str) -> String {
         .replace("{stream}", "one")
         .replace("{key}", "0123456789abcdef")
         .replace("{schema}", "exec-output.json")
+        .replace("{directory}", "views")
+        .replace("{file}", "main.js")
 }
 
 async fn asked(trust: &Trust, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {

@@ -9,7 +9,7 @@ use rdev_bus::live::{LogReader, Next, Scope};
 use rdev_bus::{Bus, Stored};
 use rdev_contract::envelope::{Message, Recorded};
 use rdev_contract::event::Kind;
-use rdev_contract::http::{ExecView, Page, RunUsage};
+use rdev_contract::http::{ExecView, Page, RunUsage, summary};
 use rdev_contract::id::{ExecId, ProjectId};
 use rdev_contract::subject::parse_exec;
 use rdev_domain::exec::{ExecState, FoldError, fold};
@@ -194,10 +194,12 @@ pub(crate) fn view(state: &ExecState) -> Result<ExecView, ApiError> {
         (None, Some(_)) => "running",
         (None, None) => QUEUED,
     };
+    let spec = &state.command.spec;
     Ok(ExecView {
         id: state.exec.stream.to_string(),
         session_id: state.exec.session.to_string(),
-        kind: state.command.spec.work.type_name().to_owned(),
+        summary: summary(spec.work.type_name(), spec.work.asked(), &spec.args),
+        kind: spec.work.type_name().to_owned(),
         status: status.to_owned(),
         complete: complete.map_err(ApiError::internal)?,
         attempts: state.claim.as_ref().map_or(0, |claim| claim.attempt),

@@ -25,8 +25,8 @@ use crate::state::Gateway;
 use crate::traces;
 use crate::trust::{self, Access, Guard, Trust};
 use crate::{
-    accept, approvals, control, conversations, cors, events, execs, health, keys, output,
-    published, screen, sessions, tickets, usage,
+    accept, approvals, console, control, conversations, cors, events, execs, health, keys, output,
+    projects, published, screen, sessions, tickets, timeline, usage,
 };
 
 /// Names of the path parameters.
@@ -45,8 +45,18 @@ pub(crate) mod parameter {
     pub(crate) const KEY: &str = "key";
     /// The name of a published schema and `.json`.
     pub(crate) const SCHEMA: &str = "schema";
+    /// A file of the console.
+    pub(crate) const FILE: &str = "file";
+    /// The directory of the console that it is in.
+    pub(crate) const DIRECTORY: &str = "directory";
 }
 
+const ROOT: &str = "/";
+const CONSOLE_BARE: &str = "/console";
+/// Where people begin.
+pub(crate) const CONSOLE: &str = "/console/";
+const CONSOLE_FILE: &str = "/console/{file}";
+const CONSOLE_PART: &str = "/console/{directory}/{file}";
 const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
 const OPENAPI: &str = "/openapi.json";
@@ -57,6 +67,7 @@ const SCHEMA: &str = "/schemas/{schema}";
 const KEYS: &str = "/keys";
 const KEY: &str = "/keys/{key}";
 const KEY_ROTATE: &str = "/keys/{key}/rotate";
+const PROJECTS: &str = "/projects";
 const SESSIONS: &str = "/projects/{project}/sessions";
 const SESSION: &str = "/projects/{project}/sessions/{session}";
 const EXEC: &str = "/projects/{project}/sessions/{session}/exec";
@@ -74,6 +85,7 @@ const APPROVAL: &str = "/projects/{project}/sessions/{session}/execs/{stream}/ap
 const SESSION_APPROVALS: &str = "/projects/{project}/sessions/{session}/approvals";
 const OUTPUT: &str = "/projects/{project}/sessions/{session}/execs/{stream}/output";
 const SCREEN: &str = "/projects/{project}/sessions/{session}/execs/{stream}/screen";
+const TIMELINE: &str = "/projects/{project}/sessions/{session}/execs/{stream}/timeline";
 const PROJECT_EXECS: &str = "/projects/{project}/execs";
 const USAGE: &str = "/projects/{project}/usage";
 const CONVERSATIONS: &str = "/projects/{project}/conversations";
@@ -84,11 +96,17 @@ const OPEN: Access = Access::Open;
 const READ: Access = Access::Project(Scope::Read);
 const FEED: Access = Access::Feed;
 const EXECUTE: Access = Access::Project(Scope::Exec);
+const READ_SOME: Access = Access::Some(Scope::Read);
 const ADMIN: Access = Access::Some(Scope::Admin);
 
 /// Every route, and what it needs of whoever asks.
 fn routes(trust: &Trust) -> Routes {
     Routes::new(trust)
+        .get(ROOT, OPEN, console::redirect)
+        .get(CONSOLE_BARE, OPEN, console::redirect)
+        .get(CONSOLE, OPEN, console::index)
+        .get(CONSOLE_FILE, OPEN, console::file)
+        .get(CONSOLE_PART, OPEN, console::file)
         .get(HEALTH, OPEN, health::alive)
         .get(READY, OPEN, health::ready)
         .get(OPENAPI, OPEN, openapi::json)
@@ -100,6 +118,7 @@ fn routes(trust: &Trust) -> Routes {
         .get(KEYS, ADMIN, keys::list)
         .delete(KEY, ADMIN, keys::revoke)
         .post(KEY_ROTATE, ADMIN, keys::rotate)
+        .get(PROJECTS, READ_SOME, projects::list)
         .post(SESSIONS, EXECUTE, sessions::create)
         .get(SESSIONS, READ, sessions::list)
         .get(SESSION, READ, sessions::get)
@@ -119,6 +138,7 @@ fn routes(trust: &Trust) -> Routes {
         .get(SESSION_APPROVALS, READ, approvals::of_session)
         .get(OUTPUT, READ, output::get)
         .get(SCREEN, READ, screen::get)
+        .get(TIMELINE, READ, timeline::of_exec)
         .get(PROJECT_EXECS, READ, execs::of_project)
         .get(USAGE, READ, usage::of_project)
         .get(CONVERSATIONS, READ, conversations::list)

@@ -90,9 +90,8 @@ async fn refused(method: &str, path: &str, body: impl Into<Body>) -> (u16, Strin
 #[tokio::test]
 async fn unknown_paths_are_problems() {
     for path in [
-        "/",
         "/nothing",
-        "/projects",
+        "/projects/",
         "/projects/demo",
         "/projects/demo/sessions/",
     ] {
@@ -408,4 +407,31 @@ async fn a_panic_is_a_problem() {
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     let text = String::from_utf8(body.to_vec()).unwrap();
     assert!(!text.contains("broken"), "{text}");
+}
+
+#[tokio::test]
+async fn people_are_led_to_the_console() {
+    for path in ["/", "/console"] {
+        let response = ask("GET", path, Body::empty()).await;
+        assert_eq!(response.status(), 307, "{path}");
+        assert_eq!(response.headers()[header::LOCATION], "/console/");
+    }
+    for path in ["/console/", "/console/main.js", "/console/views/exec.js"] {
+        assert_eq!(
+            ask("GET", path, Body::empty()).await.status(),
+            200,
+            "{path}"
+        );
+    }
+    for path in [
+        "/console/none.js",
+        "/console/vendor/README.md",
+        "/console/..%2Fmain.js",
+    ] {
+        assert_eq!(
+            ask("GET", path, Body::empty()).await.status(),
+            404,
+            "{path}"
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! Bodies of the HTTP API, as clients send and get them. Paths live in the gateway.
 
+mod exec;
 mod session;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::event::{Answer, AnsweredBy, Approval};
 use crate::queue::QueuePlace;
 
+pub use exec::{FactView, ProjectView, summary};
 pub use session::{CreateSession, SessionView};
 
 pub mod schema;
@@ -213,6 +215,9 @@ pub struct ExecView {
     /// `shell`, `git`, `claude` or `codex`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// The first 200 characters of its command, of `git` with its arguments, or of its prompt.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
     /// `queued`, `running` or `complete`.
     pub status: String,
     /// The `complete` event's data, once there is one.

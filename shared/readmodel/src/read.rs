@@ -54,6 +54,16 @@ impl ReadModel {
         self.positions().await.map(drop)
     }
 
+    /// The first projects behind `after` by name that have or had a session.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn projects(&self, after: &str, limit: i64) -> Result<Vec<String>, ReadError> {
+        let rows = self.query(sql::PROJECTS, &[&after, &limit]).await?;
+        let names = rows.iter().map(|row| Ok(row.try_get("project")?));
+        names.collect()
+    }
+
     /// A project's sessions, newest first.
     ///
     /// # Errors

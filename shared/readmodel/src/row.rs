@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::http::{
-    ConversationView, ExecView, MessageView, RunUsage, SessionView, UsageTotals,
+    ConversationView, ExecView, MessageView, RunUsage, SessionView, UsageTotals, summary,
 };
 use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::session::PodState;
@@ -72,6 +72,9 @@ pub(crate) fn exec(row: &Row) -> Result<(ProjectExecKey, ExecView), ReadError> {
     let id: String = row.try_get("stream")?;
     let session: Uuid = row.try_get("session")?;
     let kind: Option<String> = row.try_get("kind")?;
+    let kind = kind.unwrap_or_else(|| UNKNOWN_KIND.to_owned());
+    let asked: Option<String> = row.try_get("asked")?;
+    let git_args: Option<Vec<String>> = row.try_get("git_args")?;
     let attempts: i32 = row.try_get("attempts")?;
     let created_at = row.try_get("created_at")?;
     let started_at: Option<jiff::Timestamp> = row.try_get("started_at")?;
@@ -85,7 +88,10 @@ pub(crate) fn exec(row: &Row) -> Result<(ProjectExecKey, ExecView), ReadError> {
     let view = ExecView {
         id: id.clone(),
         session_id: SessionId::new(session).to_string(),
-        kind: kind.unwrap_or_else(|| UNKNOWN_KIND.to_owned()),
+        summary: asked.map_or_else(String::new, |asked| {
+            summary(&kind, &asked, &git_args.unwrap_or_default())
+        }),
+        kind,
         status: status.name().to_owned(),
         complete,
         attempts: u32::try_from(attempts).unwrap_or(0),

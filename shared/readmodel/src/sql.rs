@@ -290,6 +290,16 @@ pub(crate) const POISON_LIST: &str =
     "SELECT log, log_created_at, sequence, subject, stored_at, reason
      FROM poison ORDER BY stored_at DESC, log, sequence DESC LIMIT $1";
 
+/// Projects that have or had a session, behind `$1` by name: one look into the index for each,
+/// however many sessions they have. `$2` is the limit.
+pub(crate) const PROJECTS: &str = "WITH RECURSIVE found AS (
+        (SELECT project FROM sessions WHERE project > $1 ORDER BY project LIMIT 1)
+        UNION ALL
+        SELECT (SELECT next.project FROM sessions AS next WHERE next.project > found.project
+            ORDER BY next.project LIMIT 1)
+        FROM found WHERE found.project IS NOT NULL)
+     SELECT project FROM found WHERE project IS NOT NULL LIMIT $2";
+
 /// Sessions in a range of time; `$5` is the limit.
 pub(crate) fn sessions(status: Option<SessionStatus>) -> String {
     let condition = match status {
@@ -311,7 +321,8 @@ const EXEC_COLUMNS: &str =
     "session, stream, kind, attempts, created_at, started_at, completed_at, outcome,
         exit_code, ok, signal, reason, duration_ms, stdout_bytes, stderr_bytes, stdout_sha256,
         stderr_sha256, claude_session_id, conversation_id, codex_session_id, cli_version,
-        usage IS NOT NULL AS has_usage,
+        usage IS NOT NULL AS has_usage, left(coalesce(command, prompt), 200) AS asked,
+        CASE kind WHEN 'git' THEN args[:100] END AS git_args,
         total_cost_usd::float8 AS total_cost_usd, cost_usd::float8 AS cost_usd, input_tokens,
         output_tokens, cache_read_tokens, cache_write_tokens";
 

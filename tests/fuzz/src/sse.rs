@@ -9,7 +9,7 @@ use rdev_contract::id::StreamId;
 use rdev_contract::position::{EventNo, StreamSeq};
 use serde_json::value::RawValue;
 
-use self::gateway::{Format, FrameWriter, Id};
+use self::gateway::{Added, Format, FrameWriter, Id};
 
 /// The gateway's own writer of frames; the gateway itself needs a server to be linked for nothing.
 #[expect(dead_code, reason = "the gateway uses what is not used here")]
@@ -39,7 +39,8 @@ pub fn sse(bytes: &[u8]) {
     for stream in [None, "a_b-C".parse::<StreamId>().ok()] {
         let mut writer = FrameWriter::new(Format::Sse);
         for (number, (name, data)) in sent.iter().enumerate() {
-            writer.event(id(number), name, stream.as_ref(), data);
+            let stream = stream.as_ref();
+            writer.event(id(number), name, Added { stream, at: None }, data);
         }
         let read = parsed(&writer.take());
         assert_eq!(read.len(), sent.len(), "{read:?}");

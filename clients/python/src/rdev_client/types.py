@@ -496,6 +496,8 @@ class ExecView(_ExecView, total=False):
 
     # Where it stands, while it waits for its turn.
     queue: Optional["QueuePlace"]
+    # The first 200 characters of its command, of `git` with its arguments, or of its prompt.
+    summary: str
     # What it cost, for agents, once the CLI and the read model have told it.
     usage: Optional["RunUsage"]
 
@@ -505,6 +507,29 @@ class ExecViewPage(TypedDict):
 
     # The items, in the list's order.
     items: List["ExecView"]
+    # Give this as `cursor` for the next page; null on the last one.
+    next_cursor: Optional[str]
+
+
+class FactView(TypedDict):
+    """Something that became of an exec: an item of `GET …/execs/{stream}/timeline`."""
+
+    # When it was written into the log.
+    at: str
+    # The claim that it is of; 0 before the first.
+    attempt: int
+    # What the log has of it; of `command` without `stdin` and the values of `env`, and of `cancel`
+    # `by` and `reason`.
+    data: Any
+    # `command`, `admitted`, `started`, `resumed`, `cancel` or `complete`; others may be added.
+    event: str
+
+
+class FactViewPage(TypedDict):
+    """A page of a list."""
+
+    # The items, in the list's order.
+    items: List["FactView"]
     # Give this as `cursor` for the next page; null on the last one.
     next_cursor: Optional[str]
 
@@ -691,6 +716,24 @@ class ProjectUsage(TypedDict):
     since: Optional[str]
     # Of execs that were asked for before this time.
     until: Optional[str]
+
+
+class ProjectView(TypedDict):
+    """A project that whoever asks may look into: an item of `GET /projects`."""
+
+    # Its id.
+    id: str
+    # What they may do there.
+    scopes: List["Scope"]
+
+
+class ProjectViewPage(TypedDict):
+    """A page of a list."""
+
+    # The items, in the list's order.
+    items: List["ProjectView"]
+    # Give this as `cursor` for the next page; null on the last one.
+    next_cursor: Optional[str]
 
 
 class _QueuePlace(TypedDict):

@@ -30,6 +30,8 @@ pub(crate) struct EventsOptions {
     strict: bool,
     #[serde(default)]
     stderr: StderrName,
+    #[serde(default)]
+    times: bool,
     tail: Option<u64>,
     wait: Option<u64>,
 }
@@ -132,6 +134,7 @@ impl Reader {
             },
             stderr_as_output: options.stderr == StderrName::Output,
             with_stream: matches!(scope, Scope::Session(..)),
+            with_times: options.times,
         };
         Ok(Self {
             tail: tail(options.tail, &scope)?,

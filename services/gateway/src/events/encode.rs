@@ -14,7 +14,7 @@ use rdev_contract::id::StreamId;
 use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_domain::fragment::FragmentJoiner;
 
-use super::frame::{FRAME_OVERHEAD_BYTES, Format, FrameWriter, Id};
+use super::frame::{Added, FRAME_OVERHEAD_BYTES, Format, FrameWriter, Id};
 
 /// What a reader asked of the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ pub(super) struct Style {
     pub(super) stderr_as_output: bool,
     /// Each event says which exec it is of.
     pub(super) with_stream: bool,
+    /// Each event says when it was written.
+    pub(super) with_times: bool,
 }
 
 /// One message of the log, as readers are shown it.
@@ -136,6 +138,11 @@ impl Encoder {
         };
         let mut frames = FrameWriter::new(self.style.format);
         frames.reserve(bytes + message.events.len() * FRAME_OVERHEAD_BYTES);
+        let at = self.style.with_times.then(|| head.at.to_string());
+        let added = Added {
+            stream: self.style.with_stream.then_some(&head.stream),
+            at: at.as_deref(),
+        };
         let (mut run, mut number) = (first, first);
         for event in &message.events {
             let id = Id {
@@ -143,7 +150,7 @@ impl Encoder {
                 number,
                 tag: &content.tag,
             };
-            let written = self.event(&mut frames, id, &content.stream, event);
+            let written = self.event(&mut frames, id, added, &content.stream, event);
             content.is_complete |= event.name == event_name::COMPLETE;
             content.lacks_line |= written == Written::Lost;
             if written != Written::Whole {
@@ -161,6 +168,7 @@ impl Encoder {
         &mut self,
         frames: &mut FrameWriter,
         id: Id<'_>,
+        added: Added<'_>,
         stream: &StreamId,
         event: &RawEvent<'_>,
     ) -> Written {
@@ -170,13 +178,13 @@ impl Encoder {
                 self.joiners.remove(stream);
             }
             let data = event.data.map_or("null", |data| data.get());
-            self.write(frames, id, stream, &event.name, data);
+            self.write(frames, id, added, &event.name, data);
             return Written::Whole;
         };
         let mut joiner = self.joiners.remove(stream).unwrap_or_default();
         match joiner.push(fragment) {
             Ok(Some(data)) => {
-                self.write(frames, id, stream, &event.name, &data);
+                self.write(frames, id, added, &event.name, &data);
                 Written::Whole
             }
             Ok(None) => {
@@ -194,7 +202,7 @@ impl Encoder {
         &self,
         frames: &mut FrameWriter,
         id: Id<'_>,
-        stream: &StreamId,
+        added: Added<'_>,
         name: &str,
         data: &str,
     ) {
@@ -202,8 +210,7 @@ impl Encoder {
             event_name::ERROR if self.style.stderr_as_output => event_name::OUTPUT,
             name => name,
         };
-        let stream = self.style.with_stream.then_some(stream);
-        frames.event(id, name, stream, data);
+        frames.event(id, name, added, data);
     }
 }
 

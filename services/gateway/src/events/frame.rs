@@ -66,6 +66,15 @@ impl<'a> From<&'a Cursor> for Id<'a> {
     }
 }
 
+/// What an event's data is shown with, besides its own members and before them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Added<'a> {
+    /// Which exec it is of, where a reader sees several.
+    pub(super) stream: Option<&'a StreamId>,
+    /// When it was written into the log: a time as JSON has it.
+    pub(super) at: Option<&'a str>,
+}
+
 /// Writes frames into a buffer.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
@@ -90,24 +99,38 @@ impl FrameWriter {
         self.out.reserve(bytes);
     }
 
-    /// An event of the log, its data untouched; where a reader sees several execs, `stream` says
-    /// first which one it is of.
-    pub(super) fn event(&mut self, id: Id<'_>, name: &str, stream: Option<&StreamId>, data: &str) {
+    /// An event of the log, its data untouched but for what is added.
+    pub(super) fn event(&mut self, id: Id<'_>, name: &str, added: Added<'_>, data: &str) {
         self.begin(id, name, None);
         let at = self.out.len();
         let members = data.strip_prefix('{');
-        if let (Some(stream), Some(members)) = (stream, members) {
-            self.out.extend_from_slice(b"{\"stream_id\":\"");
-            self.out.extend_from_slice(stream.as_str().as_bytes());
-            self.out.push(b'"');
-            if !members.trim_start().starts_with('}') {
-                self.out.push(b',');
+        match members {
+            Some(members) if added.stream.is_some() || added.at.is_some() => {
+                self.added(added);
+                if !members.trim_start().starts_with('}') {
+                    self.out.push(b',');
+                }
+                self.out.extend_from_slice(members.as_bytes());
             }
-            self.out.extend_from_slice(members.as_bytes());
-        } else {
-            self.out.extend_from_slice(data.as_bytes());
+            Some(_) | None => self.out.extend_from_slice(data.as_bytes()),
         }
         self.end(at);
+    }
+
+    /// The beginning of an object. Neither ids nor times hold anything that JSON would escape.
+    fn added(&mut self, Added { stream, at }: Added<'_>) {
+        self.out.push(b'{');
+        if let Some(stream) = stream {
+            self.out.extend_from_slice(b"\"stream_id\":\"");
+            self.out.extend_from_slice(stream.as_str().as_bytes());
+            self.out.push(b'"');
+        }
+        if let Some(at) = at {
+            let comma: &[u8] = if stream.is_some() { b"," } else { b"" };
+            for part in [comma, b"\"at\":\"", at.as_bytes(), b"\""] {
+                self.out.extend_from_slice(part);
+            }
+        }
     }
 
     /// A frame that the gateway makes.

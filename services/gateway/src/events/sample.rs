@@ -31,6 +31,7 @@ pub(super) const STYLE: Style = Style {
     format: Format::Sse,
     stderr_as_output: false,
     with_stream: false,
+    with_times: false,
 };
 
 /// The tag of the exec that messages are of unless said otherwise.

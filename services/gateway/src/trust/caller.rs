@@ -61,6 +61,11 @@ impl Caller {
         }
     }
 
+    /// What they may do, and where.
+    pub(crate) const fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// Whether they have anything to do with this project.
     pub(crate) fn is_in(&self, project: &ProjectId) -> bool {
         self.grants.projects.contain(project)

@@ -183,6 +183,15 @@ impl Work {
         })
     }
 
+    /// The command, or the prompt.
+    #[must_use]
+    pub fn asked(&self) -> &str {
+        match self {
+            Self::Shell { command } | Self::Git { command } => command,
+            Self::Claude { prompt, .. } | Self::Codex { prompt, .. } => prompt,
+        }
+    }
+
     /// The `type` as clients write it.
     #[must_use]
     pub const fn type_name(&self) -> &'static str {

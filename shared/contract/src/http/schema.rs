@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     AnswerRequest, ApprovalView, ConversationView, CreateSession, CreateTicket, EventsPage,
-    ExecAccepted, ExecRequest, ExecView, MessageView, Page, Problem, ProjectUsage, ScreenView,
-    SessionView, SignalRequest, StdinAccepted, TerminalRequest, TicketMade,
+    ExecAccepted, ExecRequest, ExecView, FactView, MessageView, Page, Problem, ProjectUsage,
+    ProjectView, ScreenView, SessionView, SignalRequest, StdinAccepted, TerminalRequest,
+    TicketMade,
 };
 use crate::key::{CreateKey, KeyList, KeyMade, RotateKey};
 
@@ -44,7 +45,7 @@ const REQUESTS: [Add; 8] = [
     add::<SignalRequest>,
     add::<TerminalRequest>,
 ];
-const ANSWERS: [Add; 15] = [
+const ANSWERS: [Add; 17] = [
     add::<EventsPage>,
     add::<ExecAccepted>,
     add::<ExecView>,
@@ -53,7 +54,9 @@ const ANSWERS: [Add; 15] = [
     add::<Page<ApprovalView>>,
     add::<Page<ConversationView>>,
     add::<Page<ExecView>>,
+    add::<Page<FactView>>,
     add::<Page<MessageView>>,
+    add::<Page<ProjectView>>,
     add::<Page<SessionView>>,
     add::<Problem>,
     add::<ProjectUsage>,

@@ -122,6 +122,10 @@ fn content(answer: Answer) -> Option<Value> {
         Answer::Json(name) => json!({ "application/json": { "schema": reference(name) } }),
         Answer::AnyJson => json!({ "application/json": { "schema": { "type": "object" } } }),
         Answer::Schema => json!({ "application/schema+json": { "schema": { "type": "object" } } }),
+        Answer::Page => json!({
+            "text/html": text, "text/css": text, "text/javascript": text, "text/plain": text,
+            "image/svg+xml": text,
+        }),
         Answer::Html => json!({ "text/html": text }),
         Answer::Bytes => json!({ "application/octet-stream": text }),
         Answer::Screen => {

@@ -34,6 +34,7 @@ pub(super) enum Answer {
     AnyJson,
     Schema,
     Html,
+    Page,
     Bytes,
     Screen,
     Events,
@@ -93,6 +94,7 @@ const EVENTS_QUERY: &[&str] = &[
     "tail",
     "strict",
     "stderr",
+    "times",
     "wait",
 ];
 const SESSION_EVENTS_QUERY: &[&str] = &[
@@ -102,6 +104,7 @@ const SESSION_EVENTS_QUERY: &[&str] = &[
     "tail",
     "strict",
     "stderr",
+    "times",
     "wait",
 ];
 const EVENTS: &[(u16, &str, Answer)] = &[
@@ -116,10 +119,37 @@ const EVENTS: &[(u16, &str, Answer)] = &[
         Answer::Empty,
     ),
 ];
+const TO_CONSOLE: &[(u16, &str, Answer)] = &[(307, "It is there.", Answer::Empty)];
+const PAGE: &[(u16, &str, Answer)] = &[
+    (200, "The file.", Answer::Page),
+    (304, "It is as it was: `If-None-Match`.", Answer::Empty),
+];
 const ORDERED: &[(u16, &str, Answer)] =
     &[(202, "The order is in the log.", Answer::Json("ExecView"))];
 
 pub(super) const OPERATIONS: &[Operation] = &[
+    get(routes::ROOT, "root", "Leads to the console.").answers(TO_CONSOLE),
+    get(routes::CONSOLE_BARE, "bareConsole", "Leads to the console.").answers(TO_CONSOLE),
+    get(
+        routes::CONSOLE,
+        "console",
+        "The console, a page for people.",
+    )
+    .answers(PAGE),
+    get(
+        routes::CONSOLE_FILE,
+        "consoleFile",
+        "A file of the console.",
+    )
+    .answers(PAGE)
+    .problems(&[404]),
+    get(
+        routes::CONSOLE_PART,
+        "consolePart",
+        "A file of the console.",
+    )
+    .answers(PAGE)
+    .problems(&[404]),
     get(routes::HEALTH, "alive", "The process lives.").answers(&[(
         200,
         "It does.",
@@ -185,6 +215,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     .takes(Body::Json("RotateKey"))
     .answers(&[(200, "The new key.", Answer::Json("KeyMade"))])
     .problems(&[409]),
+    get(
+        routes::PROJECTS,
+        "listProjects",
+        "The projects that the key is good for, by name.",
+    )
+    .query(&["limit", "cursor"])
+    .answers(&[(200, "A page.", Answer::Json("ProjectViewPage"))]),
     post(
         routes::SESSIONS,
         "createSession",
@@ -349,6 +386,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     .query(&["at"])
     .answers(&[(200, "The screen.", Answer::Screen)])
     .problems(&[409, 410]),
+    get(
+        routes::TIMELINE,
+        "getTimeline",
+        "What became of an exec: asked for, admitted, started, taken over, canceled, complete.",
+    )
+    .answers(&[(200, "All of it.", Answer::Json("FactViewPage"))]),
     get(
         routes::PROJECT_EXECS,
         "listProjectExecs",

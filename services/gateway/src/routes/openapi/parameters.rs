@@ -62,6 +62,24 @@ const ALL: &[(&str, Place, Kind, &str)] = &[
         Pattern("^[a-z_-]+\\.json$"),
         "The name of the schema, and `.json`.",
     ),
+    (
+        parameter::FILE,
+        Path,
+        Pattern("^[a-z.-]+$"),
+        "The name of the file.",
+    ),
+    (
+        parameter::DIRECTORY,
+        Path,
+        Pattern("^[a-z]+$"),
+        "The directory that it is in.",
+    ),
+    (
+        "times",
+        Query("times"),
+        Truth,
+        "The data of each event says first when it was written, as `at`.",
+    ),
     ("limit", Query("limit"), Number(1, 200), "Items on a page."),
     (
         "cursor",
