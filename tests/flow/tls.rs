@@ -219,3 +219,42 @@ async fn what_cannot_be_trusted_is_not_talked_to() -> Outcome<()> {
     }
     Ok(())
 }
+
+/// What a client is shown as the server's certificate.
+async fn shown(port: u16) -> Outcome<String> {
+    let ask = format!("import ssl; print(ssl.get_server_certificate(('127.0.0.1', {port})))");
+    let output = tokio::process::Command::new("python3")
+        .args(["-c", &ask])
+        .stdin(Stdio::null())
+        .output()
+        .await?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_whoever_comes_next() -> Outcome<()> {
+    let (of, renewed) = (Certificates::new()?, Certificates::new()?);
+    let mut world = World::bare(options()).await?;
+    let port = rdev_embedded::draw_port()?;
+    let gateway = world.gateway_with(&[
+        ("RDEV_LISTEN", format!("127.0.0.1:{port}")),
+        ("RDEV_TLS_CERT", text(&of.certificate)),
+        ("RDEV_TLS_KEY", text(&of.key)),
+    ])?;
+    gateway.until_it_says("serving").await?;
+    let pem = |of: &Certificates| -> Outcome<String> {
+        let text = fs::read_to_string(&of.certificate)?;
+        Ok(text.replace('\r', "").trim().to_owned())
+    };
+    assert_eq!(shown(port).await?, pem(&of)?);
+    for (from, to) in [
+        (&renewed.key, &of.key),
+        (&renewed.certificate, &of.certificate),
+    ] {
+        fs::rename(from, to)?;
+    }
+    assert_eq!(shown(port).await?, pem(&of)?);
+    gateway
+        .until_it_says("serving with the certificate that was put there")
+        .await
+}

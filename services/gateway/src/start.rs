@@ -31,7 +31,7 @@ use crate::screen::Screens;
 use crate::serve::serve;
 use crate::state::{Gateway, Log};
 use crate::surroundings;
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsArgs};
 use crate::trust::Trust;
 
 /// Between two tries to reach NATS at the start.
@@ -204,14 +204,20 @@ pub async fn check_health(config: &Config) -> Result<(), StartError> {
         };
         address.set_ip(loopback);
     }
-    if config.tls.is_on() {
-        // Its certificate is for the name that others know it by: only whether it serves is looked at.
-        let connecting = tokio::net::TcpStream::connect(address).await;
-        return connecting.map(drop).map_err(StartError::NotReady);
-    }
-    health::check_self(Some(address))
-        .await
-        .map_err(StartError::NotReady)
+    ask(address, &config.tls).await
+}
+
+/// Asks whoever listens there whether it is ready; with TLS, only the gateway with this certificate.
+pub(crate) async fn ask(address: SocketAddr, tls: &TlsArgs) -> Result<(), StartError> {
+    let connector = tls.connector_to_itself();
+    let answer = match connector.map_err(StartError::Settings)? {
+        Some(connector) => {
+            let encrypted = async |stream| connector.connect(address.ip().into(), stream).await;
+            health::check_through(address, encrypted).await
+        }
+        None => health::check_self(Some(address)).await,
+    };
+    answer.map_err(StartError::NotReady)
 }
 
 /// Lets whoever starts a gateway in, if that is wanted and nobody else is.

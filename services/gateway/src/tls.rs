@@ -1,21 +1,23 @@
 //! HTTPS, where the settings name a certificate.
 //!
-//! The files are read at the start, and again when they have changed: certificates are renewed while a
-//! gateway runs. Invariant: a file that cannot be used any more changes nothing, and is told.
+//! The files are read at the start, and again when they have changed, which each new connection finds out:
+//! certificates are renewed while a gateway runs. Invariant: a file that cannot be used any more changes
+//! nothing, and is told.
 
+mod own;
+
+use std::fmt::Display;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
-
-/// Between two looks whether the files have changed.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// What HTTPS needs: both, or none for plain HTTP.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -40,23 +42,29 @@ pub struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Whether this is HTTPS.
-    pub(crate) const fn is_on(&self) -> bool {
-        self.tls_cert.is_some()
+    fn files(&self) -> Option<Files> {
+        Some(Files {
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+        })
+    }
+
+    /// What connects to the gateway with this certificate; none for plain HTTP.
+    pub(crate) fn connector_to_itself(&self) -> Result<Option<TlsConnector>, String> {
+        let Some(files) = self.files() else {
+            return Ok(None);
+        };
+        let own = files.chain()?.swap_remove(0);
+        own::connector(own).map(Some)
     }
 
     /// Reads the files; none for plain HTTP.
     pub(crate) fn load(&self) -> Result<Option<Tls>, String> {
-        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+        let Some(files) = self.files() else {
             return Ok(None);
         };
-        let files = Files {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        };
         let state = State {
-            modified: files.modified(),
-            looked_at: Instant::now(),
+            stamps: files.stamps(),
             acceptor: files.acceptor()?,
         };
         Ok(Some(Tls {
@@ -77,9 +85,26 @@ struct Files {
     key: PathBuf,
 }
 
+/// What tells a file from the one that was there before.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    modified: SystemTime,
+    /// Another one if it was put in the other's place.
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self {
+            modified: metadata.modified()?,
+            inode: metadata.ino(),
+        })
+    }
+}
+
 struct State {
-    modified: [Option<SystemTime>; 2],
-    looked_at: Instant,
+    stamps: [Option<Stamp>; 2],
     acceptor: TlsAcceptor,
 }
 
@@ -87,18 +112,16 @@ impl Tls {
     /// What takes the next connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked_at.elapsed() >= LOOK_INTERVAL {
-            state.looked_at = Instant::now();
-            let modified = self.files.modified();
-            if modified != state.modified {
-                state.modified = modified;
-                match self.files.acceptor() {
-                    Ok(acceptor) => {
-                        state.acceptor = acceptor;
-                        tracing::info!("serving with the certificate that was put there");
-                    }
-                    Err(error) => tracing::error!(error, "serving with the former certificate"),
+        // Costs microseconds beside the milliseconds of a handshake.
+        let stamps = self.files.stamps();
+        if stamps != state.stamps {
+            state.stamps = stamps;
+            match self.files.acceptor() {
+                Ok(acceptor) => {
+                    state.acceptor = acceptor;
+                    tracing::info!("serving with the certificate that was put there");
                 }
+                Err(error) => tracing::error!(error, "serving with the former certificate"),
             }
         }
         state.acceptor.clone()
@@ -106,24 +129,26 @@ impl Tls {
 }
 
 impl Files {
-    fn modified(&self) -> [Option<SystemTime>; 2] {
-        [&self.certificate, &self.key].map(|path| std::fs::metadata(path).ok()?.modified().ok())
+    fn stamps(&self) -> [Option<Stamp>; 2] {
+        [&self.certificate, &self.key].map(|path| Stamp::of(path).ok())
+    }
+
+    /// The certificate and those behind it: at least one.
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        let wrong = |error: &dyn Display| wrong("RDEV_TLS_CERT", &self.certificate, error);
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&self.certificate)
+            .map_err(|error| wrong(&error))?
+            .collect();
+        let chain = chain.map_err(|error| wrong(&error))?;
+        if chain.is_empty() {
+            return Err(wrong(&"there is no certificate in it"));
+        }
+        Ok(chain)
     }
 
     fn acceptor(&self) -> Result<TlsAcceptor, String> {
-        let of = |variable: &str, path: &Path, error: &dyn std::fmt::Display| {
-            format!("{variable} {}: {error}", path.display())
-        };
-        let wrong_certificate =
-            |error: &dyn std::fmt::Display| of("RDEV_TLS_CERT", &self.certificate, error);
-        let wrong_key = |error: &dyn std::fmt::Display| of("RDEV_TLS_KEY", &self.key, error);
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&self.certificate)
-            .map_err(|error| wrong_certificate(&error))?
-            .collect();
-        let chain = chain.map_err(|error| wrong_certificate(&error))?;
-        if chain.is_empty() {
-            return Err(wrong_certificate(&"there is no certificate in it"));
-        }
+        let wrong_key = |error: &dyn Display| wrong("RDEV_TLS_KEY", &self.key, error);
+        let chain = self.chain()?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| wrong_key(&error))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -135,3 +160,11 @@ impl Files {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
+
+fn wrong(variable: &str, path: &Path, error: &dyn Display) -> String {
+    format!("{variable} {}: {error}", path.display())
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::metrics;
@@ -112,22 +112,31 @@ pub async fn check_self(address: Option<SocketAddr>) -> io::Result<()> {
             "set it to the address of the service to be checked",
         ));
     };
+    check_through(address, async |stream| Ok(stream)).await
+}
+
+/// The same of a service that is reached through something, such as TLS.
+///
+/// # Errors
+/// See [`check_self`].
+pub async fn check_through<S: AsyncRead + AsyncWrite + Unpin>(
+    address: SocketAddr,
+    through: impl AsyncFnOnce(TcpStream) -> io::Result<S>,
+) -> io::Result<()> {
+    const READY: &[u8] = b"HTTP/1.1 200";
     let probe = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let mut stream = through(TcpStream::connect(address).await?).await?;
         stream
             .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .await?;
-        let mut response = Vec::new();
-        stream
-            .take(REQUEST_MAX_BYTES as u64)
-            .read_to_end(&mut response)
-            .await?;
-        Ok(response)
+        let mut head = [0; READY.len()];
+        stream.read_exact(&mut head).await?;
+        Ok(head)
     };
-    let response: io::Result<Vec<u8>> = tokio::time::timeout(PROBE_TIMEOUT, probe)
+    let head: io::Result<_> = tokio::time::timeout(PROBE_TIMEOUT, probe)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    if response?.starts_with(b"HTTP/1.1 200") {
+    if head? == READY {
         return Ok(());
     }
     Err(io::Error::other(format!(
