@@ -299,6 +299,17 @@ async fn rows_of_every_earlier_version_are_kept_and_shown() {
     }
 }
 
+/// A rollout that is taken back: the build before starts on tables that have more than it knows.
+#[tokio::test]
+async fn a_build_starts_on_the_tables_of_a_newer_one() {
+    let (server, client) = at_version(newest()).await;
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+        VALUES (1000, 'of_a_newer_build', '2027-01-01T00:00:00Z', '1')";
+    client.batch_execute(newer).await.unwrap();
+    assert_eq!(migrate(&server.url).await.unwrap(), 0);
+    server.stop().await;
+}
+
 /// A migration that adds what is folded needs a higher fold; one that adds indexes does not.
 #[test]
 fn whoever_adds_a_migration_thinks_of_the_fold() {
