@@ -10,7 +10,7 @@ use rdev_contract::subject::{Filter, Subject};
 
 use crate::metrics::Written;
 use crate::publish::{Fenced, NotStored};
-use crate::{Bus, LogStream, ReadError};
+use crate::{Bus, LogStream, ReadError, Stored};
 
 /// Tries to replace a fact that others replace at the same time, before giving up.
 const RACES_MAX: u32 = 10;
@@ -36,7 +36,8 @@ impl From<ReadError> for SessionError {
 
 impl Bus {
     /// The last fact of each kind of a session, in the order of the log; none if there is no
-    /// such session in this project (confirmed at the leader).
+    /// such session in this project (confirmed at the leader). Facts of kinds that only later builds know
+    /// are passed over.
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer, or a fact cannot be read.
@@ -49,7 +50,7 @@ impl Bus {
         let all = Filter::session(project, session);
         let found = self.last_of_each(LogStream::Session, &all, &kinds).await?;
         let mut facts = Vec::with_capacity(found.len());
-        for stored in found {
+        for stored in found.into_iter().filter(is_known) {
             facts.push(Recorded {
                 sequence: stored.sequence,
                 value: serde_json::from_slice(&stored.value.payload).map_err(ReadError::of)?,
@@ -141,6 +142,11 @@ impl Bus {
         })
         .await
     }
+}
+
+fn is_known(stored: &Recorded<Stored>) -> bool {
+    let kind = stored.value.subject.rsplit('.').next();
+    kind.is_some_and(|kind| kind.parse::<SessionKind>().is_ok())
 }
 
 fn subject_of(message: &SessionMessage) -> Subject {

@@ -262,6 +262,7 @@ impl ExecAudit {
             self.find(&place, Problem::Order, detail);
         }
         let Some(kind) = message.head.known_kind() else {
+            self.check_later(&place, held, &message, has_hole);
             return;
         };
         if let Err(detail) = self.claims.check(kind, &message) {
@@ -271,6 +272,17 @@ impl ExecAudit {
         self.check_numbers(&place, held, &message, has_hole);
         if kind.is_numbered() {
             self.check_content(&place, kind, &message);
+        }
+    }
+
+    /// Of a kind that only later builds know: what has numbers takes part in the numbering.
+    fn check_later(&mut self, place: &Place, held: &Held, message: &Message<'_>, has_hole: bool) {
+        if message.head.first.is_none() {
+            return;
+        }
+        self.check_numbers(place, held, message, has_hole);
+        if let Err((problem, detail)) = self.content.take(message) {
+            self.find(place, problem, detail);
         }
     }
 

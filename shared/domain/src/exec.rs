@@ -170,7 +170,10 @@ impl ExecState {
             return Err(FoldError::Mixed { sequence });
         }
         match head.known_kind() {
-            Some(Kind::Command | Kind::Admitted) | None => {}
+            Some(Kind::Command | Kind::Admitted) => {}
+            // Of a later build: what has numbers has taken them.
+            None if head.first.is_some() => self.apply_numbered(&message.value),
+            None => {}
             Some(Kind::Started) => self.apply_started(message)?,
             Some(Kind::Resumed) => self.apply_resumed(message)?,
             Some(Kind::Output | Kind::Claude | Kind::Codex | Kind::Approval) => {

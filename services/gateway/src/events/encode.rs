@@ -132,8 +132,8 @@ impl Encoder {
             lacks_line: false,
             is_complete: false,
         };
-        let numbered = head.known_kind().is_some_and(|kind| kind.is_numbered());
-        let Some(first) = head.first.filter(|_| numbered) else {
+        // Of a kind that only later builds know, too: what has numbers is shown.
+        let Some(first) = head.first else {
             return content;
         };
         let mut frames = FrameWriter::new(self.style.format);

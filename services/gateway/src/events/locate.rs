@@ -235,19 +235,18 @@ fn tail(stored: &Recorded<Stored>) -> Tail {
     let kind = message
         .as_ref()
         .and_then(|message| message.head.known_kind());
-    let last = message.as_ref().and_then(|message| match kind? {
-        Kind::Command | Kind::Started => Some(EventNo(0)),
-        Kind::Admitted => {
+    let last = message.as_ref().and_then(|message| match kind {
+        Some(Kind::Command | Kind::Started) => Some(EventNo(0)),
+        Some(Kind::Admitted) => {
             let admitted: Admitted = message.fact().ok()?;
             (admitted.command_seq == message.head.prev).then_some(EventNo(0))
         }
-        Kind::Resumed => {
+        Some(Kind::Resumed) => {
             let resumed: Resumed = message.fact().ok()?;
             Some(EventNo(resumed.from.next.0.saturating_sub(1)))
         }
-        Kind::Output | Kind::Claude | Kind::Codex | Kind::Approval | Kind::Complete => {
-            span_of(message).map(|span| span.last)
-        }
+        Some(Kind::Output | Kind::Claude | Kind::Codex | Kind::Approval | Kind::Complete)
+        | None => span_of(message).map(|span| span.last),
     });
     Tail {
         sequence: *sequence,
