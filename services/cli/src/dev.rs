@@ -15,6 +15,7 @@ use rdev_embedded::{
     DeathSignal, Home, NatsOptions, NatsServer, Postgres, PostgresOptions, Program, Server,
     StartError, password_kept_in,
 };
+use rdev_gateway::RequireKeys;
 use rdev_runtime::Shutdown;
 use rdev_runtime::telemetry::TelemetryArgs;
 use tokio::task::JoinSet;
@@ -69,17 +70,9 @@ pub(crate) struct Options {
     /// nowhere if it is empty.
     #[arg(long, env = "RDEV_ARCHIVE_URL", value_name = "RDEV_ARCHIVE_URL")]
     archive_url: Option<ArchiveUrl>,
-    /// Let nobody in without a key, on 127.0.0.1 neither.
-    #[arg(
-        long,
-        env = "RDEV_REQUIRE_KEYS",
-        value_name = "RDEV_REQUIRE_KEYS",
-        action = clap::ArgAction::Set,
-        num_args = 0..=1,
-        default_value_t = false,
-        default_missing_value = "true"
-    )]
-    require_keys: bool,
+    /// Whether keys are needed on 127.0.0.1 too.
+    #[command(flatten)]
+    keys: RequireKeys,
     /// Delete the data of earlier runs first.
     #[arg(long)]
     fresh: bool,
@@ -160,7 +153,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), DevE
     let scrapes = metrics.write(&data_dir);
     let settings = Settings {
         key: key.map_err(DevError::Key)?,
-        needs_key: options.require_keys || !listen.ip().is_loopback(),
+        needs_key: options.keys.everywhere || !listen.ip().is_loopback(),
         scrapes: scrapes.map_err(|error| data_dir_error(&data_dir, &error))?,
         metrics,
         data_dir,

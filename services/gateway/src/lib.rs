@@ -51,4 +51,4 @@ mod watchdog;
 pub use config::{Arguments, Config};
 pub use cors::CorsOrigins;
 pub use start::{Prepared, StartError, check_health, prepare, run};
-pub use trust::TrustArgs;
+pub use trust::{RequireKeys, TrustArgs};

@@ -11,9 +11,9 @@ use rdev_runtime::Shutdown;
 use tower::ServiceExt;
 
 use super::*;
-use crate::TrustArgs;
 use crate::request::BODY_MAX_BYTES;
 use crate::state::Log;
+use crate::{RequireKeys, TrustArgs};
 
 #[path = "access_tests.rs"]
 mod access;
@@ -25,9 +25,9 @@ fn app() -> Router {
 }
 
 /// Of a gateway that only this machine can reach.
-pub(super) fn trust(require_keys: bool) -> Trust {
+pub(super) fn trust(everywhere: bool) -> Trust {
     let settings = TrustArgs {
-        require_keys,
+        require_keys: RequireKeys { everywhere },
         ..TrustArgs::default()
     };
     let listen = "127.0.0.1:8080".parse().unwrap();

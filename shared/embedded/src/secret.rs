@@ -2,10 +2,11 @@
 
 use crate::port::random_bytes;
 use crate::start::StartError;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 /// 128 random bits: beyond guessing.
 const PASSWORD_BYTES: usize = 16;
@@ -40,19 +41,11 @@ fn made() -> io::Result<String> {
 /// # Errors
 /// When the file system refuses; what was there is as it was.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    match fs::remove_file(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&partial)?;
+    let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&partial, path)
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(crate) use self::guard::{Guard, guard};
 use self::oidc::Oidc;
 use self::proxies::Client;
 pub(crate) use self::refusal::Refusal;
-pub use self::settings::TrustArgs;
+pub use self::settings::{RequireKeys, TrustArgs};
 use self::table::KeyTable;
 use self::ticket::{Asked, ticket_in};
 pub(crate) use self::ticket::{FeedOf, Ticket};
@@ -82,7 +82,7 @@ impl Trust {
             oidc: settings
                 .issuer()
                 .map(|issuer| Oidc::new(issuer, settings.allowance())),
-            is_open: listen.ip().is_loopback() && !settings.require_keys,
+            is_open: listen.ip().is_loopback() && !settings.require_keys.everywhere,
             settings: settings.clone(),
             cors: cors.clone(),
         }))

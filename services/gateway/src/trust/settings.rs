@@ -19,12 +19,13 @@ const PROJECTS_CLAIM_DEFAULT: &str = "rdev_projects";
 /// A day: who is away for longer gets another ticket.
 const TICKET_RESUME_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Settings about who is let in.
-#[derive(Debug, Clone, clap::Args)]
-pub struct TrustArgs {
+/// Whether keys are needed everywhere; of the gateway and of whoever starts one.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct RequireKeys {
     /// Let nobody in without a key, on 127.0.0.1 neither. (Elsewhere nobody ever is.)
     #[arg(
-        long,
+        id = "require_keys",
+        long = "require-keys",
         env = "RDEV_REQUIRE_KEYS",
         value_name = "RDEV_REQUIRE_KEYS",
         action = clap::ArgAction::Set,
@@ -32,7 +33,15 @@ pub struct TrustArgs {
         default_value_t = false,
         default_missing_value = "true"
     )]
-    pub require_keys: bool,
+    pub everywhere: bool,
+}
+
+/// Settings about who is let in.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrustArgs {
+    /// Whether keys are needed everywhere.
+    #[command(flatten)]
+    pub require_keys: RequireKeys,
     /// Where a key is needed and there is none yet: make one that may do everything, print it once to
     /// standard output, and go on.
     #[arg(
@@ -168,7 +177,7 @@ impl TrustArgs {
 impl Default for TrustArgs {
     fn default() -> Self {
         Self {
-            require_keys: false,
+            require_keys: RequireKeys::default(),
             make_first_key: false,
             trusted_proxies: Proxies::default(),
             key_rate: KEY_RATE_DEFAULT,
@@ -207,8 +216,9 @@ mod tests {
     fn defaults_are_those_of_tests_too() {
         let (parsed, default) = (parse(&[]).unwrap(), TrustArgs::default());
         assert_eq!(format!("{parsed:?}"), format!("{default:?}"));
-        assert!(parse(&["--require-keys"]).unwrap().require_keys);
-        assert!(!parse(&["--require-keys", "false"]).unwrap().require_keys);
+        let required = |arguments| parse(arguments).unwrap().require_keys.everywhere;
+        assert!(required(&["--require-keys"]));
+        assert!(!required(&["--require-keys", "false"]));
     }
 
     #[test]

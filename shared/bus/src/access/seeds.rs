@@ -1,12 +1,13 @@
 //! Keys in files: a line with the seed, readable by its owner alone.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use nkeys::{KeyPair, KeyPairType};
+use tempfile::NamedTempFile;
 
 use super::AccessError;
 
@@ -88,24 +89,14 @@ impl Seed {
 /// Writes a file that only its owner can read, in one step.
 pub(super) fn write_anew(path: &Path, text: &str) -> Result<(), AccessError> {
     let written = || -> io::Result<()> {
-        if let Some(directory) = path.parent() {
-            let mut builder = DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(directory)?;
-        }
-        let partial = path.with_extension("partial");
-        match fs::remove_file(&partial) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&partial)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(directory)?;
+        let mut file = NamedTempFile::new_in(directory)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
     };
     written().map_err(|source| AccessError::File {
         path: path.to_owned(),
