@@ -49,6 +49,8 @@ mod kube;
 mod life;
 #[path = "flow/metrics.rs"]
 mod metrics;
+#[path = "flow/newer.rs"]
+mod newer;
 #[path = "flow/nginx.rs"]
 mod nginx;
 #[path = "flow/openapi.rs"]
@@ -61,6 +63,8 @@ mod programs;
 mod published;
 #[path = "flow/queues.rs"]
 mod queues;
+#[path = "flow/restore.rs"]
+mod restore;
 #[path = "flow/retention.rs"]
 mod retention;
 #[path = "flow/secrets.rs"]
@@ -77,10 +81,11 @@ mod terminal;
 mod times;
 #[path = "flow/tls.rs"]
 mod tls;
-#[path = "flow/typed_clients.rs"]
-mod typed_clients;
-
 #[path = "flow/traces.rs"]
 mod traces;
+#[path = "flow/typed_clients.rs"]
+mod typed_clients;
+#[path = "flow/upgrade.rs"]
+mod upgrade;
 
 use programs::{RDEV, options, world};
