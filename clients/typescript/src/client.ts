@@ -12,6 +12,7 @@ import type {
   ExecOptions,
   ExecRequest,
   ExecView,
+  FactView,
   MessageView,
   OutputStream,
   ProjectUsage,
@@ -207,6 +208,11 @@ export class Exec {
    */
   follow(options: FollowOptions = {}): AsyncGenerator<Event, void, undefined> {
     return follow(this.#http, `${this.#session}/events`, this.id, options);
+  }
+
+  /** What became of it: asked for, admitted, started, taken over, complete. */
+  timeline() {
+    return items<FactView>(this.#http, `${this.#path}/timeline`, {});
   }
 
   /** How it ended, once it has. */

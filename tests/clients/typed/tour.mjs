@@ -33,6 +33,7 @@ async function commands(session) {
   const end = (await all(ran.follow())).at(-1);
   assert.deepEqual(await all(ran.follow({ after: end.id })), []);
   assert.equal((await all(ran.follow({ tail: 1 })))[0].number, end.number);
+  assert.equal((await all(ran.timeline()))[0].event, "command");
   assert.equal((await ran.view()).attempts, 1);
 
   const first = await session.shell("echo once", { stream_id: "own-ts" });

@@ -46,6 +46,7 @@ async def commands(session):
     end = [event async for event in ran.follow()][-1]
     assert [event async for event in ran.follow(after=end.id)] == []
     assert [event.number async for event in ran.follow(tail=1)][0] == end.number
+    assert [fact["event"] async for fact in ran.timeline()][0] == "command"
     view = await ran.view()
     assert view["status"] == "complete" and view["attempts"] == 1, view
 

@@ -22,6 +22,7 @@ from .types import (
     ExecOptions,
     ExecRequest,
     ExecView,
+    FactView,
     MessageView,
     OutputStream,
     ProjectUsage,
@@ -282,6 +283,10 @@ class Exec:
         no `after`, it begins with the last so many events.
         """
         return self._http.follow(self.session_id, self.id, Where(after, tail, strict))
+
+    def timeline(self) -> Iterator[FactView]:
+        """What became of it: asked for, admitted, started, taken over, complete."""
+        return self._http.items(f"{calls.of_exec(self.session_id, self.id)}/timeline", {})
 
     def result(self) -> Complete:
         """How it ended, once it has."""
