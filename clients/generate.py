@@ -33,7 +33,6 @@ BLOCKING = [
     (r'"""The client for asyncio.*', '"""The client that blocks. Made by clients/generate.py: do not edit."""'),
     (r"import asyncio\n", "import time\n"),
     (r"await asyncio\.sleep", "time.sleep"),
-    (r"AsyncIterator, Dict, List", "Dict, Iterator, List"),
     (r"\b__a(enter|exit)__", r"__\1__"),
     (r"\ba(close|read|iter_bytes)\(", r"\1("),
     (r"\basync (def|for|with)\b", r"\1"),

@@ -14,6 +14,7 @@ import type {
   ExecView,
   FactView,
   MessageView,
+  Outcome,
   OutputStream,
   ProjectUsage,
   SessionView,
@@ -23,6 +24,11 @@ import type {
 
 /** What to run: `type` and what belongs to it. */
 export type Command = ExecRequest & { type: "shell" | "git" | "claude" | "codex" };
+
+/** Created at or after `since` and before `until`, as in `2026-11-22T06:21:00Z`. */
+export type Times = { since?: string; until?: string };
+export type ExecFilter = { status?: "queued" | "running" | "complete"; outcome?: Outcome };
+export type ApprovalFilter = { status?: "pending" | "allowed" | "denied" | "withdrawn" | "unanswered" };
 
 /** Everything that a command printed, and how it ended. */
 export interface Collected {
@@ -59,17 +65,17 @@ export class Rdev {
   }
 
   /** Newest first, as many as are read. */
-  sessions(filter: { status?: "active" | "ended"; since?: string; until?: string } = {}) {
+  sessions(filter: Times & { status?: "active" | "ended" } = {}) {
     return items<SessionView>(this.#http, "/sessions", filter);
   }
 
   /** Execs of all sessions, newest first. */
-  execs(filter: { status?: string; outcome?: string; session?: string; since?: string; until?: string } = {}) {
+  execs(filter: Times & ExecFilter & { session?: string } = {}) {
     return items<ExecView>(this.#http, "/execs", filter);
   }
 
   /** Newest first. */
-  conversations(filter: { session?: string; since?: string; until?: string } = {}) {
+  conversations(filter: Times & { session?: string } = {}) {
     return items<ConversationView>(this.#http, "/conversations", filter);
   }
 
@@ -84,7 +90,7 @@ export class Rdev {
   }
 
   /** What agents cost. */
-  usage(filter: { since?: string; until?: string } = {}): Promise<ProjectUsage> {
+  usage(filter: Times = {}): Promise<ProjectUsage> {
     return this.#http.json({ method: "GET", path: `/usage${query(filter)}`, repeatable: true });
   }
 }
@@ -158,7 +164,7 @@ export class Session {
   }
 
   /** Its execs, newest first. */
-  execs(filter: { status?: string; outcome?: string } = {}) {
+  execs(filter: ExecFilter = {}) {
     return items<ExecView>(this.#http, `${this.#path}/execs`, filter);
   }
 
@@ -168,7 +174,7 @@ export class Session {
   }
 
   /** What its agents have asked. */
-  async approvals(filter: { status?: string } = {}): Promise<ApprovalView[]> {
+  async approvals(filter: ApprovalFilter = {}): Promise<ApprovalView[]> {
     const path = `${this.#path}/approvals${query(filter)}`;
     return (await this.#http.json<{ items: ApprovalView[] }>({ method: "GET", path, repeatable: true })).items;
   }
@@ -305,7 +311,7 @@ export class Exec {
   }
 
   /** What its agent has asked. */
-  async approvals(filter: { status?: string } = {}): Promise<ApprovalView[]> {
+  async approvals(filter: ApprovalFilter = {}): Promise<ApprovalView[]> {
     const path = `${this.#path}/approvals${query(filter)}`;
     return (await this.#http.json<{ items: ApprovalView[] }>({ method: "GET", path, repeatable: true })).items;
   }

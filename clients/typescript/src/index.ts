@@ -1,4 +1,5 @@
-export { Exec, Rdev, Session, type Collected, type Command } from "./client.js";
+export { Exec, Rdev, Session } from "./client.js";
+export type { ApprovalFilter, Collected, Command, ExecFilter, Times } from "./client.js";
 export * from "./errors.js";
 export type * from "./events.js";
 export type { FollowOptions } from "./follow.js";

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, List, Optional, Type, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    AsyncIterator,
+    Dict,
+    List,
+    Literal,
+    Optional,
+    Type,
+    cast,
+)
 
 import httpx
 
@@ -24,6 +34,7 @@ from .types import (
     ExecView,
     FactView,
     MessageView,
+    Outcome,
     OutputStream,
     ProjectUsage,
     SessionView,
@@ -34,6 +45,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Unpack
+
+
+ExecStatus = Literal["queued", "running", "complete"]
+ApprovalStatus = Literal["pending", "allowed", "denied", "withdrawn", "unanswered"]
 
 
 class _Http:
@@ -165,17 +180,39 @@ class AsyncClient:
         """A session that is there. Nothing is sent."""
         return AsyncSession(self._http, session_id)
 
-    def sessions(self, **filter_by: str) -> AsyncIterator[SessionView]:
-        """Newest first, as many as are read. Filters: `status`, `since`, `until`."""
-        return self._http.items("/sessions", filter_by)
+    def sessions(
+        self,
+        *,
+        status: Optional[Literal["active", "ended"]] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+    ) -> AsyncIterator[SessionView]:
+        """Newest first, as many as are read; times as in `2026-11-22T06:21:00Z`."""
+        return self._http.items("/sessions", {"status": status, "since": since, "until": until})
 
-    def execs(self, **filter_by: str) -> AsyncIterator[ExecView]:
-        """Execs of all sessions, newest first. Filters: `status`, `outcome`, `session`, `since`, `until`."""
-        return self._http.items("/execs", filter_by)
+    def execs(
+        self,
+        *,
+        session: Optional[str] = None,
+        status: Optional[ExecStatus] = None,
+        outcome: Optional[Outcome] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+    ) -> AsyncIterator[ExecView]:
+        """Execs of all sessions, newest first."""
+        params = {"session": session, "status": status, "outcome": outcome}
+        return self._http.items("/execs", {**params, "since": since, "until": until})
 
-    def conversations(self, **filter_by: str) -> AsyncIterator[ConversationView]:
-        """Newest first. Filters: `session`, `since`, `until`."""
-        return self._http.items("/conversations", filter_by)
+    def conversations(
+        self,
+        *,
+        session: Optional[str] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+    ) -> AsyncIterator[ConversationView]:
+        """Newest first."""
+        params = {"session": session, "since": since, "until": until}
+        return self._http.items("/conversations", params)
 
     async def conversation(self, conversation_id: str) -> ConversationView:
         """One conversation with its cost."""
@@ -186,9 +223,11 @@ class AsyncClient:
         """The messages of a conversation, oldest first."""
         return self._http.items(f"/conversations/{conversation_id}/messages", {})
 
-    async def usage(self, **filter_by: str) -> ProjectUsage:
-        """What agents cost. Filters: `since`, `until`."""
-        call: Call[ProjectUsage] = Call("GET", "/usage", filter_by)
+    async def usage(
+        self, *, since: Optional[str] = None, until: Optional[str] = None
+    ) -> ProjectUsage:
+        """What agents cost."""
+        call: Call[ProjectUsage] = Call("GET", "/usage", {"since": since, "until": until})
         return await self._http.json(call)
 
 
@@ -239,9 +278,12 @@ class AsyncSession:
         """An exec that is there, or will be. Nothing is sent."""
         return AsyncExec(self._http, self.id, exec_id)
 
-    def execs(self, **filter_by: str) -> AsyncIterator[ExecView]:
-        """Its execs, newest first. Filters: `status`, `outcome`, `since`, `until`."""
-        return self._http.items(f"{calls.of_session(self.id)}/execs", filter_by)
+    def execs(
+        self, *, status: Optional[ExecStatus] = None, outcome: Optional[Outcome] = None
+    ) -> AsyncIterator[ExecView]:
+        """Its execs, newest first."""
+        params = {"status": status, "outcome": outcome}
+        return self._http.items(f"{calls.of_session(self.id)}/execs", params)
 
     def follow(
         self, *, after: Optional[str] = None, tail: Optional[int] = None, strict: bool = False
@@ -251,7 +293,7 @@ class AsyncSession:
         """
         return self._http.follow(self.id, "", Where(after, tail, strict))
 
-    async def approvals(self, *, status: Optional[str] = None) -> List[ApprovalView]:
+    async def approvals(self, *, status: Optional[ApprovalStatus] = None) -> List[ApprovalView]:
         """What its agents have asked."""
         return (await self._http.json(calls.approvals(calls.of_session(self.id), status)))["items"]
 
@@ -352,7 +394,7 @@ class AsyncExec:
         except ConflictError as conflict:
             return calls.next_offset(conflict)
 
-    async def approvals(self, *, status: Optional[str] = None) -> List[ApprovalView]:
+    async def approvals(self, *, status: Optional[ApprovalStatus] = None) -> List[ApprovalView]:
         """What its agent has asked."""
         path = calls.of_exec(self.session_id, self.id)
         return (await self._http.json(calls.approvals(path, status)))["items"]

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Type, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Iterator,
+    Dict,
+    List,
+    Literal,
+    Optional,
+    Type,
+    cast,
+)
 
 import httpx
 
@@ -24,6 +34,7 @@ from .types import (
     ExecView,
     FactView,
     MessageView,
+    Outcome,
     OutputStream,
     ProjectUsage,
     SessionView,
@@ -34,6 +45,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Unpack
+
+
+ExecStatus = Literal["queued", "running", "complete"]
+ApprovalStatus = Literal["pending", "allowed", "denied", "withdrawn", "unanswered"]
 
 
 class _Http:
@@ -165,17 +180,39 @@ class Client:
         """A session that is there. Nothing is sent."""
         return Session(self._http, session_id)
 
-    def sessions(self, **filter_by: str) -> Iterator[SessionView]:
-        """Newest first, as many as are read. Filters: `status`, `since`, `until`."""
-        return self._http.items("/sessions", filter_by)
+    def sessions(
+        self,
+        *,
+        status: Optional[Literal["active", "ended"]] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+    ) -> Iterator[SessionView]:
+        """Newest first, as many as are read; times as in `2026-11-22T06:21:00Z`."""
+        return self._http.items("/sessions", {"status": status, "since": since, "until": until})
 
-    def execs(self, **filter_by: str) -> Iterator[ExecView]:
-        """Execs of all sessions, newest first. Filters: `status`, `outcome`, `session`, `since`, `until`."""
-        return self._http.items("/execs", filter_by)
+    def execs(
+        self,
+        *,
+        session: Optional[str] = None,
+        status: Optional[ExecStatus] = None,
+        outcome: Optional[Outcome] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+    ) -> Iterator[ExecView]:
+        """Execs of all sessions, newest first."""
+        params = {"session": session, "status": status, "outcome": outcome}
+        return self._http.items("/execs", {**params, "since": since, "until": until})
 
-    def conversations(self, **filter_by: str) -> Iterator[ConversationView]:
-        """Newest first. Filters: `session`, `since`, `until`."""
-        return self._http.items("/conversations", filter_by)
+    def conversations(
+        self,
+        *,
+        session: Optional[str] = None,
+        since: Optional[str] = None,
+        until: Optional[str] = None,
+    ) -> Iterator[ConversationView]:
+        """Newest first."""
+        params = {"session": session, "since": since, "until": until}
+        return self._http.items("/conversations", params)
 
     def conversation(self, conversation_id: str) -> ConversationView:
         """One conversation with its cost."""
@@ -186,9 +223,11 @@ class Client:
         """The messages of a conversation, oldest first."""
         return self._http.items(f"/conversations/{conversation_id}/messages", {})
 
-    def usage(self, **filter_by: str) -> ProjectUsage:
-        """What agents cost. Filters: `since`, `until`."""
-        call: Call[ProjectUsage] = Call("GET", "/usage", filter_by)
+    def usage(
+        self, *, since: Optional[str] = None, until: Optional[str] = None
+    ) -> ProjectUsage:
+        """What agents cost."""
+        call: Call[ProjectUsage] = Call("GET", "/usage", {"since": since, "until": until})
         return self._http.json(call)
 
 
@@ -239,9 +278,12 @@ class Session:
         """An exec that is there, or will be. Nothing is sent."""
         return Exec(self._http, self.id, exec_id)
 
-    def execs(self, **filter_by: str) -> Iterator[ExecView]:
-        """Its execs, newest first. Filters: `status`, `outcome`, `since`, `until`."""
-        return self._http.items(f"{calls.of_session(self.id)}/execs", filter_by)
+    def execs(
+        self, *, status: Optional[ExecStatus] = None, outcome: Optional[Outcome] = None
+    ) -> Iterator[ExecView]:
+        """Its execs, newest first."""
+        params = {"status": status, "outcome": outcome}
+        return self._http.items(f"{calls.of_session(self.id)}/execs", params)
 
     def follow(
         self, *, after: Optional[str] = None, tail: Optional[int] = None, strict: bool = False
@@ -251,7 +293,7 @@ class Session:
         """
         return self._http.follow(self.id, "", Where(after, tail, strict))
 
-    def approvals(self, *, status: Optional[str] = None) -> List[ApprovalView]:
+    def approvals(self, *, status: Optional[ApprovalStatus] = None) -> List[ApprovalView]:
         """What its agents have asked."""
         return (self._http.json(calls.approvals(calls.of_session(self.id), status)))["items"]
 
@@ -352,7 +394,7 @@ class Exec:
         except ConflictError as conflict:
             return calls.next_offset(conflict)
 
-    def approvals(self, *, status: Optional[str] = None) -> List[ApprovalView]:
+    def approvals(self, *, status: Optional[ApprovalStatus] = None) -> List[ApprovalView]:
         """What its agent has asked."""
         path = calls.of_exec(self.session_id, self.id)
         return (self._http.json(calls.approvals(path, status)))["items"]
