@@ -15,6 +15,8 @@ mod as_of;
 mod audit;
 #[path = "flow/claude.rs"]
 mod claude;
+#[path = "flow/cli.rs"]
+mod cli;
 #[path = "flow/clients.rs"]
 mod clients;
 #[path = "flow/codex.rs"]

@@ -17,12 +17,27 @@ use super::RDEV;
 /// Longer than the slowest part of an orderly end.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Starts it and returns the process, its address and the three lines to paste.
-async fn dev(data_dir: &Path) -> Outcome<(Child, String, Vec<String>)> {
+/// The program, as somebody whose own files are in this directory.
+fn rdev(home: &Path) -> Command {
     let mut command = Command::new(RDEV);
     command
-        .args(["dev", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(data_dir);
+        .env("XDG_STATE_HOME", home)
+        .env("XDG_CONFIG_HOME", home);
+    command
+}
+
+/// What is printed by another command of the same person.
+async fn says(home: &Path, args: &[&str]) -> Outcome<(String, String)> {
+    let output = rdev(home).args(args).output().await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((text(&output.stdout), text(&output.stderr)))
+}
+
+/// Starts it and returns the process, its address and the three lines to paste.
+async fn dev(data_dir: &Path) -> Outcome<(Child, String, Vec<String>)> {
+    let mut command = rdev(data_dir);
+    command.args(["dev", "--listen", "127.0.0.1:0", "--data-dir"]);
+    command.arg(data_dir);
     ready(command).await
 }
 
@@ -87,6 +102,14 @@ async fn everything_starts_survives_a_hard_kill_and_ends() -> Outcome<()> {
     let accepted = curl(&pasted[0]).await?;
     assert!(accepted.contains(r#""id":"first""#), "{accepted}");
     let followed = curl(&pasted[1]).await?;
+    // Without any settings, in the session that is there, and in one of one's own.
+    let home = directory.path();
+    let (said, _) = says(home, &["exec", "--", "basename $PWD"]).await?;
+    assert_eq!(said, "workspace\n");
+    let (said, _) = says(home, &["exec", "-s", "demo", "--", "basename", "$PWD"]).await?;
+    assert_eq!(said, "$PWD\n");
+    let (said, _) = says(home, &["doctor"]).await?;
+    assert!(said.ends_with("all is well\n"), "{said}");
     assert_eq!(followed.matches("event: output").count(), 3, "{followed}");
     assert!(followed.contains("event: complete"), "{followed}");
     let session = accepted_session(&accepted)?;
@@ -117,6 +140,9 @@ async fn everything_starts_survives_a_hard_kill_and_ends() -> Outcome<()> {
     let status = { child }.wait().await?;
     assert!(status.success(), "{status}");
     until_gone(directory.path()).await?;
+    // Its note is gone with it.
+    let (_, said) = says(home, &["sessions"]).await?;
+    assert!(said.contains("no project is named"), "{said}");
     let (_child, base, _) = dev(directory.path()).await?;
     let runs = Client::new(base, PROJECT)
         .transcript(&session, "runs")
@@ -144,7 +170,7 @@ fn on_disk(size: &str, directory: &Path) -> Command {
     let directory = directory.display();
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c"]).arg(format!(
-        "mount -t tmpfs -o size={size} none '{directory}' && \
+        "mount -t tmpfs -o size={size} none '{directory}' && export XDG_STATE_HOME='{directory}' && \
          exec {RDEV} dev --listen 127.0.0.1:0 --data-dir '{directory}/data'"
     ));
     command

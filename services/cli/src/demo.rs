@@ -7,8 +7,10 @@ use rdev_contract::http::{CreateSession, SessionView};
 use rdev_contract::key::ApiKey;
 use tokio::time::Instant;
 
+use crate::api::local_client;
+
 /// The project that the demo session belongs to.
-const PROJECT: &str = "demo";
+pub(crate) const PROJECT: &str = "demo";
 /// Its pod: a directory of this machine.
 const POD: &str = "workspace";
 /// Remembers the demo session over restarts.
@@ -34,7 +36,7 @@ impl Demo<'_> {
     /// # Errors
     /// Says what is missing when it takes too long.
     pub(crate) async fn wait_until_ready(&self) -> Result<(), String> {
-        let client = reqwest::Client::new();
+        let client = local_client().map_err(|error| error.to_string())?;
         let Self { base, key, .. } = self;
         let deadline = Instant::now() + READY_TIMEOUT;
         let mut missing = "the gateway does not answer".to_owned();
@@ -63,7 +65,7 @@ impl Demo<'_> {
     /// # Errors
     /// Says what the gateway answered.
     pub(crate) async fn session(&self, data_dir: &Path) -> Result<SessionView, String> {
-        let client = reqwest::Client::new();
+        let client = local_client().map_err(|error| error.to_string())?;
         let Self { base, key, .. } = self;
         let sessions = format!("{base}/projects/{PROJECT}/sessions");
         let file = data_dir.join(SESSION_FILE);

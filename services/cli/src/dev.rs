@@ -20,10 +20,11 @@ use rdev_runtime::Shutdown;
 use rdev_runtime::telemetry::TelemetryArgs;
 use tokio::task::JoinSet;
 
-use crate::demo::Demo;
+use crate::demo::{self, Demo};
 use crate::dev_key;
 use crate::dev_metrics::Metrics;
 use crate::log_limit::LogLimit;
+use crate::settings::note::DevNote;
 use crate::supervise::{Futile, Service};
 
 /// Says that a directory is ours, so that `--fresh` deletes nothing else.
@@ -213,6 +214,20 @@ struct Settings {
 }
 
 impl Settings {
+    /// What other commands of the same user need to know.
+    fn note(&self, base: &str, session: &str) -> DevNote {
+        DevNote {
+            pid: std::process::id(),
+            url: base.to_owned(),
+            key: self.key.to_string(),
+            project: demo::PROJECT.to_owned(),
+            session: Some(session.to_owned()),
+            data_dir: self.data_dir.clone(),
+            nats_url: self.nats.clone(),
+            postgres_url: self.postgres.clone(),
+        }
+    }
+
     fn logs(&self) -> PathBuf {
         self.data_dir.join("logs")
     }
@@ -272,11 +287,12 @@ async fn with_services(settings: &Settings, shutdown: &Shutdown) -> Result<(), D
 }
 
 async fn use_until(settings: &Settings, shutdown: &Shutdown) -> Result<(), DevError> {
-    tokio::select! {
-        used = be_used(settings) => used?,
-        () = shutdown.requested() => {}
-    }
+    let note = tokio::select! {
+        note = be_used(settings) => note?,
+        () = shutdown.requested() => return Ok(()),
+    };
     shutdown.requested().await;
+    note.take_away();
     Ok(())
 }
 
@@ -290,7 +306,8 @@ async fn first_futile(tasks: &mut JoinSet<Result<(), Futile>>) -> Futile {
     std::future::pending().await
 }
 
-async fn be_used(settings: &Settings) -> Result<(), DevError> {
+/// Waits until it serves, and tells people and other commands.
+async fn be_used(settings: &Settings) -> Result<DevNote, DevError> {
     let base = format!("http://{}", reachable(settings.listen));
     let not_ready = |reason| DevError::NotReady {
         reason,
@@ -303,6 +320,10 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
     };
     demo.wait_until_ready().await.map_err(not_ready)?;
     let session = demo.session(&settings.data_dir).await.map_err(not_ready)?;
+    let note = settings.note(&base, &session.id);
+    if let Err(error) = note.leave() {
+        tracing::warn!(%error, "other commands of rdev have to be told where this is (--url)");
+    }
     let lines = format!(
         "ready: {base}\n{}\n  key, where one is asked for: {}\n  NATS, for consumers:    {} (may do everything)\n  PostgreSQL, for audits: {}\n  \
          metrics:                prometheus --config.file={}\n  \
@@ -316,7 +337,7 @@ async fn be_used(settings: &Settings) -> Result<(), DevError> {
         settings.data_dir.display(),
     );
     announce(&mut std::io::stdout(), &lines);
-    Ok(())
+    Ok(note)
 }
 
 /// Whoever read the lines may have left already, as `head -1` does: that ends nothing.

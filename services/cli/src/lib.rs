@@ -1,15 +1,29 @@
 //! `rdev`: the whole product in one program. `rdev dev` runs everything on one machine; the
 //! services are subcommands, so that it can start them; `rdev shim` is what they start in turn.
+//! `client` is what people work with: it speaks to a gateway and to nothing else.
 
+mod agent;
+mod api;
 mod audit;
+mod client;
 mod demo;
 mod dev;
 mod dev_key;
 mod dev_metrics;
+mod doctor;
+mod exec;
+mod failure;
 mod keys;
+mod lists;
 mod log_limit;
+mod logs;
 mod nats;
+mod progress;
+mod settings;
+mod style;
 mod supervise;
+mod table;
+mod target;
 
 use std::process::ExitCode;
 
@@ -27,6 +41,8 @@ const SHIM_ARGUMENT: &str = "shim";
 enum Command {
     /// Run everything on this machine: servers, services, and directories in place of pods.
     Dev(Box<dev::Options>),
+    #[command(flatten)]
+    Client(client::Client),
     /// Run the HTTP API.
     Gateway(Box<Service<rdev_gateway::Config>>),
     /// Run the service that runs commands.
@@ -66,6 +82,7 @@ pub fn main() -> ExitCode {
                 dev::run(*options, shutdown)
             })
         }
+        Command::Client(client) => client.run(),
         Command::Gateway(gateway) => {
             let Service { config, telemetry } = *gateway;
             service::run("rdev gateway", &telemetry, |shutdown| {

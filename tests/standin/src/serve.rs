@@ -94,15 +94,18 @@ impl Api {
         }
     }
 
+    /// Whether the request brings the token, if one is required.
+    fn knows(&self, request: &Request<Incoming>) -> bool {
+        let given = request.headers().get(AUTHORIZATION);
+        let given = given.map(HeaderValue::as_bytes);
+        let wanted = &self.cluster.behaviour().token;
+        let wanted = wanted.as_ref().map(|token| format!("Bearer {token}"));
+        wanted.is_none_or(|wanted| given == Some(wanted.as_bytes()))
+    }
+
     async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        if let Some(token) = &self.cluster.behaviour().token {
-            let given = request
-                .headers()
-                .get(AUTHORIZATION)
-                .map(HeaderValue::as_bytes);
-            if given != Some(format!("Bearer {token}").as_bytes()) {
-                return refused(&Refusal::unauthorized());
-            }
+        if !self.knows(&request) {
+            return refused(&Refusal::unauthorized());
         }
         let path = request.uri().path().trim_matches('/').to_owned();
         let parts: Vec<&str> = path.split('/').collect();
@@ -127,6 +130,15 @@ impl Api {
                     Err(refusal) => refused(&refusal),
                 }
             }
+            (
+                &Method::POST,
+                [
+                    "apis",
+                    "authorization.k8s.io",
+                    "v1",
+                    "selfsubjectaccessreviews",
+                ],
+            ) => self.review(request).await,
             (&Method::DELETE, ["api", "v1", "namespaces", namespace, "pods", name]) => {
                 match self.allowed("delete", "pods", namespace, name) {
                     Ok(()) => made::delete(&self.cluster, request, namespace, name).await,
@@ -226,6 +238,25 @@ impl Api {
             .get(namespace, name)
             .ok_or_else(|| Refusal::pod_not_found(name))?;
         Ok(pod.object(version))
+    }
+
+    /// Whether whoever asks may do what is asked about.
+    async fn review(&self, request: Request<Incoming>) -> Response<Body> {
+        let mut review = match made::body(&self.cluster, request).await {
+            Ok(review) => review,
+            Err(refusal) => return refused(&refusal),
+        };
+        let asked = &review["spec"]["resourceAttributes"];
+        let text = |name: &str| asked[name].as_str().unwrap_or_default();
+        let resource = match text("subresource") {
+            "" => text("resource").to_owned(),
+            subresource => format!("{}/{subresource}", text("resource")),
+        };
+        let is_allowed = self
+            .allowed(text("verb"), &resource, text("namespace"), "")
+            .is_ok();
+        review["status"] = json!({"allowed": is_allowed});
+        created(&review)
     }
 
     fn allowed(

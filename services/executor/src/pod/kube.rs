@@ -12,6 +12,7 @@ mod identity;
 mod lives;
 mod object;
 mod provide;
+pub mod rights;
 mod shim;
 mod stream;
 mod trouble;

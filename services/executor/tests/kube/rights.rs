@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rdev_executor::pod::kube::rights::review;
+
 use crate::{Frames, identity, one_pod};
 
 /// The rights of `deploy/kubernetes/rbac.yaml` (a test there compares), but for `create pods/exec`, which
@@ -36,4 +38,26 @@ async fn the_role_allows_what_is_used_and_no_more() {
     let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
     assert_eq!(used, BTreeSet::from(RIGHTS));
     standin.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_missing_can_be_asked_for() {
+    let (standin, _) = one_pod().await;
+    let kubeconfig = standin.kubeconfig();
+    let asked = review(Some(&kubeconfig), "default", true).await;
+    let asked = asked.expect("a review");
+    assert!(asked.version.starts_with("v1."), "{}", asked.version);
+    assert_eq!(asked.rights.len(), 8);
+    assert!(asked.rights.iter().all(|right| right.is_allowed));
+
+    standin.forbid("default", "pods/exec");
+    let asked = review(Some(&kubeconfig), "default", false).await;
+    let missing = asked.expect("a review").rights.into_iter();
+    let missing = missing.filter(|right| !right.is_allowed);
+    let missing: Vec<_> = missing.map(|right| (right.verb, right.resource)).collect();
+    let exec = |verb| (verb, "pods/exec".to_owned());
+    assert_eq!(missing, [exec("get"), exec("create")]);
+    standin.shutdown().await;
+    let asked = review(Some(&kubeconfig), "default", false).await;
+    assert!(asked.is_err());
 }

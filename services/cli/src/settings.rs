@@ -1,0 +1,381 @@
+//! Where the gateway is, who asks, and about what: flags, then the environment, then the
+//! configuration file, then what `rdev dev` on this machine says of itself.
+//!
+//! Invariant: a key is sent only to the address that it was given with, or to one that was asked for
+//! just now, by flag or variable, together with it. No flag takes a key: arguments are seen by all.
+
+pub(crate) mod file;
+pub(crate) mod note;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rdev_contract::id::ProjectId;
+
+use file::{ConfigFile, Values};
+use note::DevNote;
+
+pub(crate) const URL_VARIABLE: &str = "RDEV_URL";
+pub(crate) const PROJECT_VARIABLE: &str = "RDEV_PROJECT";
+pub(crate) const SESSION_VARIABLE: &str = "RDEV_SESSION";
+pub(crate) const KEY_VARIABLE: &str = "RDEV_API_KEY";
+const KEY_FILE_VARIABLE: &str = "RDEV_API_KEY_FILE";
+const CA_FILE_VARIABLE: &str = "RDEV_CA_FILE";
+const PROFILE_VARIABLE: &str = "RDEV_PROFILE";
+const CONFIG_VARIABLE: &str = "RDEV_CONFIG";
+/// Where `rdev dev` and a gateway listen unless they are told otherwise.
+const USUAL_URL: &str = "http://127.0.0.1:8080";
+
+/// Flags of every command that speaks to a gateway.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Where and who")]
+pub(crate) struct ConnectionArgs {
+    /// Address of the API, as in <https://rdev.example.com> [env: RDEV_URL]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The project [env: RDEV_PROJECT]
+    #[arg(short, long, value_name = "PROJECT")]
+    pub(crate) project: Option<String>,
+    /// A file that holds the API key; the key itself goes into RDEV_API_KEY [env: RDEV_API_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Certificate authority of the API (PEM), besides those of this machine [env: RDEV_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Profile of the configuration file [env: RDEV_PROFILE]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The configuration file [env: RDEV_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Say on standard error what happens, also where that is no terminal.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// An API key, or a token of an issuer. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// As it is read from a variable or a file: without the newline at its end.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// For the header.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+/// A value, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said<T> {
+    pub(crate) value: T,
+    pub(crate) by: String,
+}
+
+/// What all of them come to.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) url: Said<String>,
+    pub(crate) key: Option<Said<Secret>>,
+    pub(crate) project: Option<Said<ProjectId>>,
+    /// The session where none is named.
+    pub(crate) session: Option<Said<String>>,
+    pub(crate) ca_file: Option<Said<PathBuf>>,
+    /// The `rdev dev` of this machine, if the address is its.
+    pub(crate) dev: Option<DevNote>,
+    pub(crate) verbose: bool,
+    /// What is odd about the settings, for people.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Why there are none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// A file cannot be used.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The configuration file has no such profile.
+    #[error("there is no profile {name} in {path}; it has {known}")]
+    NoProfile {
+        /// Which is wanted.
+        name: String,
+        /// The file.
+        path: String,
+        /// Those that it has.
+        known: String,
+    },
+    /// A value is none.
+    #[error("{by}: {reason}")]
+    Value {
+        /// Who says so.
+        by: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What is read besides the flags; tests give their own.
+pub(crate) trait Surroundings {
+    /// A variable that is set to something.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// This process's own.
+pub(crate) struct Process;
+
+impl Surroundings for Process {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+/// How far a value is from whoever gives it: what is nearer wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    AskedNow,
+    Profile,
+    File,
+}
+
+struct Layer {
+    rank: Rank,
+    by: String,
+    values: Values,
+    key: Option<Secret>,
+}
+
+impl Settings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub(crate) fn read(args: &ConnectionArgs) -> Result<Self, SettingsError> {
+        Self::of(args, &Process)
+    }
+
+    fn of(args: &ConnectionArgs, around: &impl Surroundings) -> Result<Self, SettingsError> {
+        let mut warnings = Vec::new();
+        let mut layers = vec![flags(args)?, environment(around)?];
+        let path = args.config.clone();
+        let path = path.or_else(|| around.variable(CONFIG_VARIABLE).map(PathBuf::from));
+        let profile = args.profile.clone();
+        let profile = profile.or_else(|| around.variable(PROFILE_VARIABLE));
+        if let Some(config) = ConfigFile::read(path.as_deref(), around)? {
+            warnings.extend(config.warning());
+            let chosen = config.layers(profile.as_deref())?;
+            for (rank, by, values) in chosen {
+                let key = key_of(&by, &values, Some(config.directory()), around)?;
+                let values = values.within(config.directory(), around);
+                layers.push(Layer {
+                    rank,
+                    by,
+                    values,
+                    key,
+                });
+            }
+        } else if let Some(name) = profile {
+            return Err(SettingsError::NoProfile {
+                name,
+                path: file::usual_path(around)
+                    .map_or_else(String::new, |path| path.display().to_string()),
+                known: "none: there is no such file".to_owned(),
+            });
+        }
+        let mut settings = Self::from_layers(&layers, around, warnings)?;
+        settings.verbose = args.verbose;
+        Ok(settings)
+    }
+
+    fn from_layers(
+        layers: &[Layer],
+        around: &impl Surroundings,
+        mut warnings: Vec<String>,
+    ) -> Result<Self, SettingsError> {
+        let url = first(layers, |layer| layer.values.url.clone());
+        let Some((url, rank)) = url else {
+            return Self::of_this_machine(layers, around, warnings);
+        };
+        let key = first(layers, |layer| layer.key.clone());
+        let key = match key {
+            // A key of a file was given with the file's address.
+            Some((key, of)) if of > rank => {
+                warnings.push(format!(
+                    "the key of {} is not sent to {}, which {} names: set {KEY_VARIABLE}",
+                    key.by, url.value, url.by
+                ));
+                None
+            }
+            other => other.map(|(key, _)| key),
+        };
+        Ok(Self {
+            url,
+            key,
+            project: project(layers)?,
+            session: first(layers, |layer| layer.values.session.clone()).map(|(said, _)| said),
+            ca_file: first(layers, |layer| layer.values.ca_file.clone()).map(|(said, _)| said),
+            dev: None,
+            verbose: false,
+            warnings,
+        })
+    }
+
+    /// Nothing says where the gateway is: on this machine, then.
+    fn of_this_machine(
+        layers: &[Layer],
+        around: &impl Surroundings,
+        warnings: Vec<String>,
+    ) -> Result<Self, SettingsError> {
+        let dev = DevNote::read(around);
+        let said = |value: String| Said {
+            value,
+            by: "rdev dev on this machine".to_owned(),
+        };
+        let url = match &dev {
+            Some(dev) => said(dev.url.clone()),
+            None => Said {
+                value: USUAL_URL.to_owned(),
+                by: "nothing else is set".to_owned(),
+            },
+        };
+        // A key that was set just now is meant; one of a file without an address is for nowhere.
+        let key = first(layers, |layer| layer.key.clone());
+        let key = key
+            .filter(|(_, rank)| *rank == Rank::AskedNow)
+            .map(|(key, _)| key);
+        let note = dev.as_ref();
+        let mut own = project(layers)?;
+        let mut session = first(layers, |layer| layer.values.session.clone()).map(|(said, _)| said);
+        if own.is_none()
+            && let Some(dev) = note
+        {
+            session = session.or_else(|| dev.session.clone().map(said));
+            own = Some(project_of(said(dev.project.clone()))?);
+        }
+        Ok(Self {
+            url,
+            key: key.or_else(|| {
+                let key = note.and_then(|dev| Secret::new(&dev.key))?;
+                Some(Said {
+                    value: key,
+                    by: "rdev dev on this machine".to_owned(),
+                })
+            }),
+            project: own,
+            session,
+            ca_file: first(layers, |layer| layer.values.ca_file.clone()).map(|(said, _)| said),
+            dev,
+            verbose: false,
+            warnings,
+        })
+    }
+}
+
+fn flags(args: &ConnectionArgs) -> Result<Layer, SettingsError> {
+    let key = args
+        .key_file
+        .as_deref()
+        .map(|path| read_key(path, "--key-file"));
+    Ok(Layer {
+        rank: Rank::AskedNow,
+        by: "the command line".to_owned(),
+        values: Values {
+            url: args.url.clone(),
+            project: args.project.clone(),
+            ca_file: args.ca_file.clone(),
+            ..Values::default()
+        },
+        key: key.transpose()?,
+    })
+}
+
+fn environment(around: &impl Surroundings) -> Result<Layer, SettingsError> {
+    let key = around
+        .variable(KEY_VARIABLE)
+        .and_then(|text| Secret::new(&text));
+    let key = match (key, around.variable(KEY_FILE_VARIABLE)) {
+        (None, Some(path)) => Some(read_key(Path::new(&path), KEY_FILE_VARIABLE)?),
+        (key, _) => key,
+    };
+    Ok(Layer {
+        rank: Rank::AskedNow,
+        by: "the environment".to_owned(),
+        values: Values {
+            url: around.variable(URL_VARIABLE),
+            project: around.variable(PROJECT_VARIABLE),
+            session: around.variable(SESSION_VARIABLE),
+            ca_file: around.variable(CA_FILE_VARIABLE).map(PathBuf::from),
+            ..Values::default()
+        },
+        key,
+    })
+}
+
+fn key_of(
+    by: &str,
+    values: &Values,
+    directory: Option<&Path>,
+    around: &impl Surroundings,
+) -> Result<Option<Secret>, SettingsError> {
+    if let Some(key) = &values.key {
+        return Ok(Secret::new(key));
+    }
+    let Some(path) = &values.key_file else {
+        return Ok(None);
+    };
+    read_key(&file::place(path, directory, around), by).map(Some)
+}
+
+fn read_key(path: &Path, by: &str) -> Result<Secret, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|error| SettingsError::File {
+        path: format!("{by}: {}", path.display()),
+        reason: error.to_string(),
+    })?;
+    Secret::new(&text).ok_or_else(|| SettingsError::File {
+        path: format!("{by}: {}", path.display()),
+        reason: "there is no key in it".to_owned(),
+    })
+}
+
+/// The nearest one that says it.
+fn first<T>(layers: &[Layer], value: impl Fn(&Layer) -> Option<T>) -> Option<(Said<T>, Rank)> {
+    layers.iter().find_map(|layer| {
+        let by = layer.by.clone();
+        value(layer).map(|value| (Said { value, by }, layer.rank))
+    })
+}
+
+fn project(layers: &[Layer]) -> Result<Option<Said<ProjectId>>, SettingsError> {
+    let said = first(layers, |layer| layer.values.project.clone());
+    said.map(|(said, _)| project_of(said)).transpose()
+}
+
+fn project_of(said: Said<String>) -> Result<Said<ProjectId>, SettingsError> {
+    let Said { value, by } = said;
+    match value.parse() {
+        Ok(value) => Ok(Said { value, by }),
+        Err(error) => Err(SettingsError::Value {
+            by,
+            reason: format!("{error}, not {value:?}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -1,0 +1,187 @@
+//! Commands, as if they ran here.
+
+use rdev_tests::Outcome;
+use rustix::process::Signal;
+
+use super::super::world;
+use super::Person;
+
+/// All bytes, a colour, no newline at the end; something else on standard error.
+const ALL_BYTES: &str = r#"printf '\033[31mred\033[0m\n'
+awk 'BEGIN { for (i = 0; i < 256; i++) printf "%c", i }' LC_ALL=C
+printf 'one\ntwo' >&2
+exit 7"#;
+
+#[tokio::test]
+async fn bytes_and_codes_are_those_of_the_command() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    // The session is made, since there is none with that pod; and found the next time.
+    let script = ["exec", "-e", "LC_ALL=C", "--", ALL_BYTES];
+    let said = person.says(&script).await?.expect(7)?;
+    let mut wanted = b"\x1b[31mred\x1b[0m\n".to_vec();
+    wanted.extend(0..=255);
+    assert_eq!(said.stdout, wanted);
+    assert_eq!(said.stderr, "one\ntwo");
+    let listed = services.client.get("/sessions").await?.json();
+    assert_eq!(
+        listed["items"].as_array().map(Vec::len),
+        Some(1),
+        "{listed}"
+    );
+
+    // Arguments are passed on as they are, and so is nothing else.
+    let odd = [
+        "exec", "--", "printf", "[%s]", "a  b", "$HOME", "*", "-n", "'",
+    ];
+    let said = person.says(&odd).await?.expect(0)?;
+    assert_eq!(
+        (said.text().as_str(), said.stderr.as_str()),
+        ("[a  b][$HOME][*][-n][']", "")
+    );
+    let here = ["exec", "-e", "A=1 2", "-w", "/", "--", "echo $A; pwd"];
+    assert_eq!(person.says(&here).await?.expect(0)?.text(), "1 2\n/\n");
+    let merged = ["exec", "--merge", "--", "echo a; echo b >&2; echo c"];
+    assert_eq!(person.says(&merged).await?.expect(0)?.text(), "a\nb\nc\n");
+
+    for (command, code) in [
+        ("kill -9 $$", 137),
+        ("no-such-program", 127),
+        ("exit 255", 255),
+    ] {
+        person.says(&["exec", "--", command]).await?.expect(code)?;
+    }
+    let late = ["exec", "--timeout", "1s", "--", "echo begun; sleep 100"];
+    let said = person.says(&late).await?.expect(124)?;
+    assert_eq!(said.text(), "begun\n");
+    assert!(said.stderr.contains("timeout_seconds"), "{}", said.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn input_is_handed_on_byte_for_byte() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    let input: Vec<u8> = (0..1_500_000_u32)
+        .map(|number| number.to_le_bytes()[0] ^ 0x5a)
+        .collect();
+    let said = person
+        .says_given(&["exec", "-i", "--", "cat"], input.clone())
+        .await?;
+    assert!(said.expect(0)?.stdout == input);
+    // Without being asked, nothing is.
+    let said = person
+        .says_given(&["exec", "--", "cat"], b"x".to_vec())
+        .await?;
+    assert_eq!(said.expect(0)?.text(), "");
+    // A command that has read enough is no trouble.
+    let said = person
+        .says_given(&["exec", "-i", "--", "head -c 5"], input)
+        .await?;
+    assert_eq!(said.expect(0)?.stdout.len(), 5);
+
+    // Whoever reads no more ends the command, too.
+    let endless = "while echo y; do sleep 0.01; done";
+    let id = ["exec", "--id", "endless", "--", endless];
+    let mut running = person.begins(&id)?;
+    running.until("y").await?;
+    let super::Running { child, stdout, .. } = running;
+    drop(stdout);
+    let output = child.wait_with_output().await?;
+    assert_eq!(output.status.code(), Some(141));
+    let session = person
+        .says(&["sessions", "--json"])
+        .await?
+        .expect(0)?
+        .text();
+    let session: serde_json::Value = serde_json::from_str(&session)?;
+    let session = session[0]["id"].as_str().unwrap_or_default().to_owned();
+    let exec = services
+        .client
+        .get(&format!("/sessions/{session}/execs/endless?wait=30"))
+        .await?;
+    assert_eq!(
+        exec.json()["complete"]["outcome"],
+        "canceled",
+        "{}",
+        exec.text
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_interrupt_cancels_and_two_leave() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    let polite = "trap 'echo bye; exit 3' TERM; echo on; while :; do sleep 0.05; done";
+    let mut running = person.begins(&["exec", "-v", "--", polite])?;
+    running.until("on").await?;
+    running.signal(Signal::INT)?;
+    let said = running.end().await?.expect(130)?;
+    assert_eq!(said.text(), "on\nbye\n");
+    assert_eq!(
+        said.status.code(),
+        None,
+        "it ends by the signal, so that scripts do"
+    );
+    assert!(said.stderr.contains("was canceled"), "{}", said.stderr);
+
+    // One that does not want to end is left to its cancel.
+    let stubborn = "trap '' TERM; echo on; sleep 1000 & wait; sleep 1000";
+    let mut running = person.begins(&["exec", "-v", "--id", "stubborn", "--", stubborn])?;
+    running.until("on").await?;
+    running.signal(Signal::INT)?;
+    running.until_it_says("canceling").await?;
+    running.signal(Signal::INT)?;
+    let said = running.end().await?.expect(130)?;
+    assert!(said.stderr.contains("rdev attach "), "{}", said.stderr);
+
+    // Left alone, it goes on; who comes back sees the rest and nothing twice.
+    let command = "echo one; until [ -e go ]; do sleep 0.05; done; echo two";
+    let mut running = person.begins(&["exec", "--id", "long", "--", command])?;
+    running.until("one").await?;
+    running.signal(Signal::QUIT)?;
+    let said = running.end().await?.expect(123)?;
+    let (_, attach) = said.stderr.split_once("rdev attach ").ok_or("no hint")?;
+    let attach: Vec<&str> = std::iter::once("attach")
+        .chain(attach.split_whitespace())
+        .collect();
+    let running = person.begins(&attach)?;
+    person.says(&["exec", "--", "touch go"]).await?.expect(0)?;
+    let said = running.end().await?.expect(0)?;
+    assert_eq!(said.text(), "two\n");
+    person
+        .says(&["cancel", "stubborn", "long"])
+        .await?
+        .expect(0)?;
+    person.says(&["attach", "stubborn"]).await?.expect(122)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_refused_is_told_with_what_to_do() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?;
+    let said = person.says(&["exec", "--", "true"]).await?.expect(125)?;
+    assert!(said.stderr.contains("hint: give -s"), "{}", said.stderr);
+    let too_long = ["exec", "-s", "pod", "--timeout", "9days", "--", "true"];
+    let said = person.says(&too_long).await?.expect(125)?;
+    assert!(said.stderr.contains("(invalid_timeout)"), "{}", said.stderr);
+    let said = person.says(&["attach", "-s", "pod", "nothing"]).await?;
+    let said = said.expect(125)?;
+    assert!(said.stderr.contains("hint:"), "{}", said.stderr);
+    let nobody = Person::new()?
+        .with("RDEV_URL", "http://127.0.0.1:1")
+        .with("RDEV_PROJECT", "demo");
+    let said = nobody.says(&["sessions"]).await?.expect(125)?;
+    assert!(
+        said.stderr
+            .contains("cannot reach the gateway at http://127.0.0.1:1"),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stderr.contains("rdev dev"), "{}", said.stderr);
+    // Wrong arguments are told as of any program.
+    person.says(&["exec", "--no-such-flag"]).await?.expect(2)?;
+    Ok(())
+}

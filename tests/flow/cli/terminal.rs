@@ -1,0 +1,72 @@
+//! A command in a terminal, at a terminal.
+
+use rdev_tests::Outcome;
+
+use super::super::world;
+use super::Person;
+use super::pty::AtTerminal;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_works_in_a_shell_and_comes_back_to_it() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    let shell = [
+        "exec",
+        "-t",
+        "--id",
+        "shell",
+        "-e",
+        "PS1=PROMPT> ",
+        "--",
+        "exec bash --norc -i",
+    ];
+    let mut seat = AtTerminal::start(person.rdev(&shell))?;
+    seat.until("PROMPT> ")?;
+    seat.types("stty size; test -t 0 && echo 'is a terminal'\r")?;
+    seat.until("30 100\r\nis a terminal\r\n")?;
+    seat.until("PROMPT> ")?;
+    seat.resize(90, 20)?;
+    let pid = seat.child.id().ok_or("it ended")?;
+    let pid = rustix::process::Pid::from_raw(pid.try_into()?).ok_or("no pid")?;
+    // Whoever has the terminal as its own is told; this is told by hand.
+    rustix::process::kill_process(pid, rustix::process::Signal::WINCH)?;
+    seat.types("until [ \"$(stty size)\" = '20 90' ]; do :; done; echo re''sized\r")?;
+    seat.until("resized\r\n")?;
+    // The command is interrupted, and nothing else.
+    seat.until("PROMPT> ")?;
+    seat.types("echo g''o; sleep 1000\r")?;
+    seat.until("go\r\n")?;
+    seat.types("\x03")?;
+    seat.until("PROMPT> ")?;
+    seat.types("\r~.")?;
+    let (code, shown) = seat.end().await?;
+    assert_eq!(code, Some(123), "{shown}");
+    assert!(shown.contains("rdev attach "), "{shown}");
+
+    let mut seat = AtTerminal::start(person.rdev(&["attach", "shell"]))?;
+    // The screen as it was left, and the size of the one who looks now.
+    seat.until("is a terminal")?;
+    seat.until("PROMPT> ")?;
+    seat.types("until [ \"$(stty size)\" = '30 100' ]; do :; done; echo ba''ck\r")?;
+    seat.until("back\r\n")?;
+    seat.types("exit 6\r")?;
+    let (code, shown) = seat.end().await?;
+    assert_eq!(code, Some(6), "{shown}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_at_a_terminal_is_told_what_for() -> Outcome<()> {
+    let (mut world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    person.says(&["exec", "--", "true"]).await?.expect(0)?;
+    services.executor.stop().await;
+    let mut seat = AtTerminal::start(person.rdev(&["exec", "--", "printf 'no line end'"]))?;
+    seat.until("queued, number 1: no executor is there")?;
+    let _executor = world.executor()?;
+    // The line is wiped before anything else is shown.
+    seat.until("\r\x1b[Kno line end")?;
+    let (code, shown) = seat.end().await?;
+    assert_eq!(code, Some(0), "{shown}");
+    Ok(())
+}
