@@ -1,9 +1,10 @@
-// Follows the events of one exec with the browser's own EventSource. A ticket opens the stream; the id
-// of the last event goes on with it, whatever gateway answers and however often one is restarted.
+// Follows the events of one exec. What there is already is read as lines, which takes a tenth of the time;
+// the browser's own EventSource goes on from there. A ticket opens it, and the id of the last event goes
+// on with it, whatever gateway answers and however often one is restarted.
 //
 // Every event is handed on once and in order: they are numbered, and what was seen is left out.
 
-import { post, paths } from "./api.js";
+import { paths, post, send } from "./api.js";
 
 const EVENTS = [
   "connected", "output", "error", "claude_event", "codex_event", "approval", "approval_answered",
@@ -22,14 +23,16 @@ export class Follower {
   #timer = 0;
   #silence = 0;
   #isOver = false;
+  #isLoaded;
 
   /**
-   * `onEvent(name, data, number)` for each event; `onState(state, reason)` with `connecting`, `live`,
+   * `onEvent(name, data, number)` for each event; `onState(state, reason)` with `loading`, `live`,
    * `reconnecting`, `draining`, `ended` or `failed`. `tail` begins with the last so many events.
    */
   constructor({ project, session, stream, tail, onEvent, onState }) {
     Object.assign(this, { project, session, stream, tail, onEvent, onState });
-    this.#say("connecting");
+    this.#isLoaded = tail !== undefined;
+    this.#say("loading");
     this.#open();
   }
 
@@ -53,6 +56,8 @@ export class Follower {
   async #open() {
     let ticket;
     try {
+      if (!this.#isLoaded) await this.#load();
+      if (this.#isOver) return;
       ticket = await post(`${paths.session(this.project, this.session)}/tickets`, { stream_id: this.stream });
     } catch (problem) {
       const isHopeless = [400, 401, 403, 404].includes(problem.status);
@@ -69,6 +74,25 @@ export class Follower {
     this.#source = new EventSource(address);
     for (const name of EVENTS) this.#source.addEventListener(name, (event) => this.#take(event));
     this.#listen();
+  }
+
+  /** Takes what there is up to now. */
+  async #load() {
+    const query = { stderr: "output", times: "true", last_event_id: this.#lastId };
+    const headers = { accept: "application/x-ndjson" };
+    const response = await send("GET", `${paths.exec(this.project, this.session, this.stream)}/events`, { query, headers });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (let part = await reader?.read(); part && !part.done && !this.#isOver; part = await reader.read()) {
+      const lines = (rest + part.value).split("\n");
+      rest = lines.pop();
+      for (const line of lines) {
+        const { id, event, data } = JSON.parse(line);
+        if (event !== "reconnect" && !this.#isOver) this.#event(id, event, data);
+      }
+    }
+    if (this.#isOver) reader?.cancel();
+    this.#isLoaded = true;
   }
 
   /** Comes again with another ticket, after a while. */
@@ -90,8 +114,11 @@ export class Follower {
     // `error` is also what a browser calls a connection that broke.
     if (!(event instanceof MessageEvent)) return this.#broke();
     this.#listen();
-    const data = JSON.parse(event.data);
-    switch (event.type) {
+    this.#event(event.lastEventId, event.type, JSON.parse(event.data));
+  }
+
+  #event(id, name, data) {
+    switch (name) {
       case "connected":
         this.#retryMs = FIRST_RETRY_MS;
         this.#say("live");
@@ -102,15 +129,15 @@ export class Follower {
         return;
       case "queued":
       case "caught_up":
-        return this.onEvent(event.type, data, 0);
+        return this.onEvent(name, data, 0);
     }
-    const number = Number(event.lastEventId.split("-")[1]);
+    const number = Number(id.split("-")[1]);
     // A gap carries the number of the last event that is missing.
-    if (number <= this.#lastNumber && event.type !== "gap") return;
+    if (number <= this.#lastNumber && name !== "gap") return;
     this.#lastNumber = Math.max(number, this.#lastNumber);
-    this.#lastId = event.lastEventId;
-    this.onEvent(event.type, data, number);
-    if (event.type !== "complete") return;
+    this.#lastId = id;
+    this.onEvent(name, data, number);
+    if (name !== "complete") return;
     this.close();
     this.#say("ended");
   }
@@ -132,7 +159,7 @@ export function described(state, reason) {
     not_started: "waiting for it to start…",
   };
   switch (state) {
-    case "connecting": return ["connecting…", "busy"];
+    case "loading": return ["loading…", "busy"];
     case "live": return ["live", "good"];
     case "reconnecting": return ["reconnecting…", "warn"];
     case "draining": return [reasons[reason] ?? "gateway draining…", "warn"];

@@ -37,7 +37,7 @@ export class TurnView {
 
   #item(item) {
     const drawn = this.#drawn.get(item);
-    const state = JSON.stringify([item.result?.length, item.isError, item.answer?.decision, item.input?.length]);
+    const state = JSON.stringify([item.result?.length, item.isError, item.answer?.decision, item.input?.length, this.turn.isRunning]);
     if (drawn?.state === state) return;
     const element = this.#element(item);
     if (item.parent) element.classList.add("nested");
@@ -52,8 +52,11 @@ export class TurnView {
     switch (item.kind) {
       case "text": return h("div", { class: "said" }, markdown(item.text));
       case "thinking": return folded("Thinking", null, h("p", { class: "thinking" }, item.text));
-      case "tool": return toolElement(item);
-      case "approval": return approvalCard(item.approval, item.answer, this.onanswer);
+      case "tool": return toolElement(item, this.turn.isRunning);
+      case "approval": {
+        const answer = item.answer ?? (this.turn.isRunning ? null : { decision: "unanswered" });
+        return approvalCard(item.approval, answer, this.onanswer);
+      }
       default: return h("p", { class: "notice" }, item.text);
     }
   }
@@ -90,9 +93,10 @@ function folded(name, about, ...content) {
   return h("details", { class: "fold" }, h("summary", {}, h("b", {}, name), about ? h("code", {}, about) : null), ...content);
 }
 
-function toolElement(item) {
+function toolElement(item, isRunning) {
   const about = aboutOf(item.input);
-  const state = item.result === null ? pill("running", "busy") : item.isError ? pill("failed", "bad") : null;
+  const waits = isRunning ? pill("running", "busy") : pill("no result");
+  const state = item.result === null ? waits : item.isError ? pill("failed", "bad") : null;
   return h(
     "details",
     { class: `fold tool ${item.isError ? "failed" : ""}` },
@@ -131,7 +135,7 @@ export function approvalCard(approval, answer, onanswer) {
   const title = h("h2", {}, icon("tool"), `${approval.tool_name} asks for permission`);
   const input = labelled("Input", JSON.stringify(approval.input ?? "(too long to be shown here)", null, 2));
   if (answer || !onanswer) {
-    const words = { allow: ["allowed", "good"], deny: ["denied", "bad"], withdrawn: ["withdrawn", ""] };
+    const words = { allow: ["allowed", "good"], deny: ["denied", "bad"], withdrawn: ["withdrawn", ""], unanswered: ["not answered", ""] };
     const [text, kind] = words[answer?.decision] ?? ["waiting", "warn"];
     const by = answer?.by === "timeout" ? " by time-out" : "";
     return h("section", { class: "approval done" }, title, pill(text + by, kind), input);
