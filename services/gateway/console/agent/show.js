@@ -67,7 +67,8 @@ export class TurnView {
     if (turn.complete) {
       const [text, kind] = outcome(turn.complete);
       parts.push(pill(text, kind), h("span", {}, duration(turn.complete.duration_ms)));
-    } else if (turn.isRunning) parts.push(pill("working", "busy"));
+    } else if (turn.queue) parts.push(pill(`queued, place ${turn.queue.position}`, "warn"));
+    else if (turn.isRunning) parts.push(pill("working", "busy"));
     parts.push(...usageParts(turn.usage));
     if (turn.model) parts.push(h("span", { class: "mono" }, turn.model));
     if (this.session) parts.push(h("a", { href: links.exec(this.project, this.session, turn.stream) }, "Open exec"));

@@ -11,6 +11,8 @@ export class Turn {
     this.result = null;
     this.complete = null;
     this.usage = null;
+    /** Where it stands, while it waits for its turn. */
+    this.queue = null;
     this.model = "";
   }
 
@@ -37,6 +39,13 @@ export class Turn {
 
   /** Takes an event of its exec; whether that changes what is shown. */
   take(name, data) {
+    if (name === "connected" || name === "caught_up") return false;
+    const hasWaited = this.queue !== null;
+    this.queue = name === "queued" ? data : null;
+    return this.#taken(name, data) || hasWaited || this.queue !== null;
+  }
+
+  #taken(name, data) {
     switch (name) {
       case "claude_event": return this.#claude(data.event ?? {});
       case "codex_event": return this.#codex(data.event ?? {});
