@@ -322,7 +322,7 @@ async fn the_examples_resume_when_they_were_killed() -> Outcome<()> {
     let client = &services.client;
     let session = client.session("pod").await?;
     let command =
-        "i=0; until [ -e open ]; do i=$((i + 1)); printf '%s\\377\\r\\n' $i; sleep 0.002; done";
+        "i=0; until [ -e open ]; do i=$((i + 1)); printf '%s\\377\\r\\n' $i; sleep 0.01; done";
     let body = json!({"type": "shell", "command": command, "stream_id": "counting"});
     client.exec(&session, &body).await?;
     let mut programs = vec![(
