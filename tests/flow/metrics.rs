@@ -185,6 +185,16 @@ async fn the_queue_and_readers_are_seen(
         .await
 }
 
+/// Nobody listens there.
+const NO_CLUSTER: &str = "\
+apiVersion: v1
+kind: Config
+current-context: nowhere
+contexts: [{name: nowhere, context: {cluster: nowhere, user: nobody}}]
+clusters: [{name: nowhere, cluster: {server: \"http://127.0.0.1:1\"}}]
+users: [{name: nobody, user: {}}]
+";
+
 /// A probe says which dependency is missing, and why.
 #[tokio::test]
 async fn readiness_names_what_is_missing() -> Outcome<()> {
@@ -192,12 +202,7 @@ async fn readiness_names_what_is_missing() -> Outcome<()> {
     let (_executor, executor) = counted.executor(4)?;
     let services = [counted.gateway.1, executor, counted.projector.1];
     until_ready(&services, 200, &["ready", "nats up"]).await?;
-    until_ready(
-        &[executor],
-        200,
-        &["kubernetes up: local", "scheduler up: "],
-    )
-    .await?;
+    until_ready(&[executor], 200, &["scheduler up: "]).await?;
     until_ready(
         &[counted.gateway.1],
         200,
@@ -210,6 +215,17 @@ async fn readiness_names_what_is_missing() -> Outcome<()> {
         &["postgres up", "RDEV_EXEC position="],
     )
     .await?;
+
+    let nowhere = counted.world.directory().join("kubeconfig");
+    std::fs::write(&nowhere, NO_CLUSTER)?;
+    let lost_at = address()?;
+    let _lost = counted.world.executor_with(&[
+        ("RDEV_BACKEND", "kube".to_owned()),
+        ("KUBECONFIG", nowhere.display().to_string()),
+        (HEALTH_LISTEN, lost_at.to_string()),
+    ])?;
+    let words = ["not ready", "nats up", "kubernetes down: the API server"];
+    until_ready(&[lost_at], 503, &words).await?;
 
     counted.world.nats.stop().await;
     until_ready(&services, 503, &["not ready", "nats down: "]).await?;

@@ -91,7 +91,7 @@ pub enum ExecutorError {
 /// # Errors
 /// See [`ExecutorError`]: settings or surroundings that no retry can heal.
 pub async fn run(config: Config, shim: Program, shutdown: Shutdown) -> Result<(), ExecutorError> {
-    let readiness = surroundings::declare();
+    let readiness = surroundings::declare(config.backend);
     let probes = health::serve_at(config.health.health_listen, readiness.clone());
     let work = work(config, shim, readiness, shutdown);
     tokio::select! {

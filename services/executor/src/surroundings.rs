@@ -9,21 +9,28 @@ use rdev_bus::term::TermWatch;
 use rdev_runtime::health::Readiness;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::config::BackendKind;
 use crate::pod::Backend;
 
-/// How often it is looked. Longer than a term lasts that nobody renews.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked whether the log and a scheduler are there.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Every so many times the API server is asked, too.
+const PODS_EVERY: u32 = 10;
 
 /// The log.
 pub(crate) const NATS: &str = "nats";
 const PODS: &str = "kubernetes";
+const SHIM: &str = "shim";
 const SCHEDULER: &str = "scheduler";
 
 /// Nothing was looked at yet.
-pub(crate) fn declare() -> Readiness {
+pub(crate) fn declare(backend: BackendKind) -> Readiness {
     let readiness = Readiness::new();
     readiness.needs(NATS);
-    readiness.needs(PODS);
+    if backend == BackendKind::Kube {
+        readiness.needs(PODS);
+        readiness.uses(SHIM);
+    }
     // Where there is none, the executors elect one: that is their work, and no reason to end it.
     readiness.uses(SCHEDULER);
     readiness
@@ -34,12 +41,26 @@ pub(crate) async fn look(bus: &Bus, backend: &Backend, readiness: &Readiness) {
     let mut term = TermWatch::default();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        readiness.tell(NATS, nats(bus));
-        let (pods, scheduler) = tokio::join!(backend.reach(), scheduler(bus, &mut term));
-        readiness.tell(PODS, pods);
-        readiness.tell(SCHEDULER, scheduler);
+    tokio::join!(
+        async {
+            loop {
+                looks.tick().await;
+                readiness.tell(NATS, nats(bus));
+                readiness.tell(SCHEDULER, scheduler(bus, &mut term).await);
+            }
+        },
+        look_for_pods(backend, readiness),
+    );
+}
+
+async fn look_for_pods(backend: &Backend, readiness: &Readiness) {
+    if let Backend::Kube(kube) = backend {
+        readiness.tell(SHIM, Ok(kube.shim_in_words().to_owned()));
+        let mut looks = tokio::time::interval(LOOK_INTERVAL * PODS_EVERY);
+        loop {
+            looks.tick().await;
+            readiness.tell(PODS, kube.reach().await);
+        }
     }
 }
 

@@ -152,6 +152,16 @@ impl KubeBackend {
         }
     }
 
+    /// Where the shim in pods comes from, in words.
+    #[must_use]
+    pub fn shim_in_words(&self) -> &'static str {
+        match (&self.inner.program, &self.inner.shim_image) {
+            (Some(_), _) => "put into containers that lack it",
+            (None, Some(_)) => "only in pods that are made, and in images that have it",
+            (None, None) => "only in images that have it: RDEV_SHIM_PATH is not there",
+        }
+    }
+
     /// Who the pod is now. It must carry the project's label and its container must run.
     ///
     /// # Errors

@@ -81,17 +81,6 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Whether pods can be asked for at all.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn reach(&self) -> Result<String, String> {
-        match self {
-            Self::Local(_) => Ok("local: pods are directories".to_owned()),
-            Self::Kube(kube) => kube.reach().await,
-        }
-    }
-
     /// Who the pod is now.
     ///
     /// # Errors
