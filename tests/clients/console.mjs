@@ -28,6 +28,8 @@ const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", arg
 const context = await browser.newContext({ viewport: DESK, acceptDownloads: true });
 context.setDefaultTimeout(PATIENCE_MS);
 const page = await context.newPage();
+// What is smuggled in calls this.
+await page.addInitScript(() => (globalThis.pwn = () => (globalThis.pwned = true)));
 const complaints = [];
 page.on("pageerror", (error) => complaints.push(error.stack));
 page.on("console", (message) => {
@@ -73,7 +75,7 @@ const steps = {
   },
 
   async "a command is run, in its colours, and its markup is text"() {
-    const markup = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>";
+    const markup = "<img src=x onerror=pwn()><script>pwn()</script>";
     await run(`printf '\\033[31mred\\033[0m plain\\n'; echo '${markup}'; echo oops >&2; printf '10%%\\r20%%\\n'; printf end; exit 3`);
     await pillOf("exit 3");
     await pane.locator(".line", { hasText: "end" }).waitFor();
@@ -165,7 +167,7 @@ const steps = {
   },
 
   async "an agent asks and is answered, and its words are harmless"() {
-    await run(`ask a echo "**bold** <img src=x onerror=window.pwned=2> [link](javascript:window.pwned=3)"`, "Claude");
+    await run(`ask a echo "**bold** <img src=x onerror=pwn()> [link](javascript:pwn())"`, "Claude");
     const question = page.getByRole("region", { name: "Bash asks for permission" });
     await question.waitFor();
     await looks("question");
