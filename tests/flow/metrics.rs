@@ -39,6 +39,7 @@ impl Counted {
         let projecting = world.projector()?;
         let serving = world.gateway_with(&[
             ("RDEV_LISTEN", listen.to_string()),
+            ("RDEV_MAX_STREAMS", READERS_MAX.to_string()),
             (HEALTH_LISTEN, gateway.to_string()),
         ])?;
         let client = Client::new(format!("http://{listen}"), PROJECT);
@@ -62,6 +63,8 @@ impl Counted {
     }
 }
 
+/// As many readers as a test has at a time.
+const READERS_MAX: u32 = 3;
 const HEALTH_LISTEN: &str = "RDEV_HEALTH_LISTEN";
 
 fn address() -> Outcome<SocketAddr> {
@@ -106,10 +109,9 @@ async fn prometheus_sees_what_happens() -> Outcome<()> {
             3.0,
         ),
         ("sum(rdev_output_bytes_total)", 3.0 * 292.0),
-        ("sum(rdev_events_logged_total)", 300.0),
-        // The three `complete` besides.
+        // With the three `complete`.
+        ("sum(rdev_events_logged_total)", 303.0),
         ("sum(rdev_delivered_events_total)", 303.0),
-        ("sum(rdev_journal_unlogged_bytes)", 0.0),
         (
             "sum(rdev_publish_duration_seconds_count{kind='complete'})",
             3.0,
@@ -132,7 +134,7 @@ async fn prometheus_sees_what_happens() -> Outcome<()> {
     let _second = counted.world.local_executor(&variables)?;
     for (query, value) in [
         ("sum(rdev_exec_takeovers_total)", 2.0),
-        ("max(rdev_queue_waiting)", 0.0),
+        ("sum(rdev_queue_waiting)", 0.0),
         (
             "sum(rdev_execs_running{job='rdev-executor'} and on (instance) up == 1)",
             5.0,
@@ -150,7 +152,7 @@ async fn prometheus_sees_what_happens() -> Outcome<()> {
     prometheus.check_dashboard().await
 }
 
-/// Two run and three wait; readers come and go.
+/// Two run and three wait; readers come and go, one too many among them.
 async fn the_queue_and_readers_are_seen(
     prometheus: &Prometheus,
     client: &Client,
@@ -158,7 +160,8 @@ async fn the_queue_and_readers_are_seen(
 ) -> Outcome<()> {
     for index in 0..5 {
         let stream_id = format!("long-{index}");
-        let body = json!({"type": "shell", "command": "sleep 600", "stream_id": stream_id});
+        let command = "echo begun; sleep 600";
+        let body = json!({"type": "shell", "command": command, "stream_id": stream_id});
         client.exec(session, &body).await?;
     }
     let mut first = client.events(session, "long-0", None).await?;
@@ -167,22 +170,44 @@ async fn the_queue_and_readers_are_seen(
         .await?;
     first.until("caught_up").await?;
     second.until("caught_up").await?;
+    let url = client.url(&format!(
+        "/sessions/{session}/events?stream_id=long-4&wait=60"
+    ));
+    let poll = client.http().get(url).header("Accept", "application/json");
+    let poll = tokio::spawn(poll.send());
+    let polled = "sum(rdev_readers{mode='poll'})";
+    prometheus.until(polled, 1.0).await?;
+    let path = format!("/sessions/{session}/events?stream_id=long-0");
+    let sent_away = client.get_as(&path, "text/event-stream", None).await?;
+    assert!(sent_away.text.contains("overloaded"), "{}", sent_away.text);
     for (query, value) in [
-        ("max(rdev_queue_waiting)", 3.0),
+        ("sum(rdev_queue_waiting)", 3.0),
+        ("sum(rdev_queue_waiting{reason='slots'})", 3.0),
+        // They run, and what they have printed is in the log.
+        ("sum(rdev_output_bytes_total)", 3.0 * 292.0 + 2.0 * 6.0),
+        ("sum(rdev_journal_unlogged_bytes)", 0.0),
         ("max(rdev_queue_running)", 2.0),
         ("sum(rdev_execs_running)", 2.0),
         ("max(rdev_queue_oldest_age_seconds) > bool 0", 1.0),
         ("sum(rdev_readers{scope='exec',mode='follow'})", 1.0),
         ("sum(rdev_readers{scope='session',mode='follow'})", 1.0),
         ("sum(rdev_readers_behind)", 0.0),
+        ("sum(rdev_reader_slots)", f64::from(READERS_MAX)),
+        ("sum(rdev_reader_slots_free)", 0.0),
+        ("sum(rdev_reader_ends_total{reason='overloaded'})", 1.0),
     ] {
         prometheus.until(query, value).await?;
     }
+    poll.abort();
     drop((first, second));
-    prometheus.until("sum(rdev_readers)", 0.0).await?;
-    prometheus
-        .until("sum(rdev_reader_ends_total{reason='gone'})", 2.0)
-        .await
+    for (query, value) in [
+        ("sum(rdev_http_requests_total{status='499'})", 1.0),
+        ("sum(rdev_readers)", 0.0),
+        ("sum(rdev_reader_ends_total{reason='gone'})", 3.0),
+    ] {
+        prometheus.until(query, value).await?;
+    }
+    Ok(())
 }
 
 /// Nobody listens there.
@@ -233,10 +258,36 @@ async fn readiness_names_what_is_missing() -> Outcome<()> {
     let answer: Value = reqwest::get(url).await?.json().await?;
     assert_eq!(answer["status"], "not ready");
     assert_eq!(answer["missing"][0], "nats");
+    nobody_schedules(counted.gateway.1, executor).await?;
     let (status, _) = fetch(executor, "/healthz").await?;
     assert_eq!(status, 200);
     counted.world.nats.restart().await?;
     until_ready(&services, 200, &["ready", "nats up"]).await
+}
+
+/// Whoever was the scheduler does not renew its term, and no other can.
+async fn nobody_schedules(gateway: SocketAddr, executor: SocketAddr) -> Outcome<()> {
+    until_ready(&[gateway, executor], 503, &["scheduler down: "]).await?;
+    until_counted(executor, |text| {
+        text.contains("\nrdev_scheduler 0\n") && !text.contains("\nrdev_queue_waiting{")
+    })
+    .await?;
+    Ok(())
+}
+
+/// Waits until the metrics of a service are as wanted.
+async fn until_counted(service: SocketAddr, is_wanted: impl Fn(&str) -> bool) -> Outcome<String> {
+    let counting = async {
+        loop {
+            let (status, text) = fetch(service, "/metrics").await.unwrap_or_default();
+            if status == 200 && is_wanted(&text) {
+                break text;
+            }
+            tokio::time::sleep(prometheus::LOOK_INTERVAL).await;
+        }
+    };
+    let counted = tokio::time::timeout(prometheus::PATIENCE, counting).await;
+    Ok(counted.map_err(|_| format!("{service} does not count what is wanted"))?)
 }
 
 async fn until_ready(services: &[SocketAddr], status: u16, words: &[&str]) -> Outcome<()> {

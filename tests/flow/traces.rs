@@ -12,16 +12,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use bytes::Bytes;
+use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
+use rdev_bus::Stored;
+use rdev_contract::event::{Command, CommandSpec, Requester, Work};
 use rdev_tests::Outcome;
 use rdev_tests::client::{Answer, Client};
+use rdev_tests::log::exec_id;
 use rdev_tests::world::World;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::options;
+use crate::{claude, options};
 
 /// Longer than a take-over on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -146,7 +150,9 @@ async fn posted(client: &Client, session: &str, body: &Value) -> Outcome<Answer>
 #[tokio::test]
 async fn one_trace_goes_through_all_services_and_over_a_take_over() -> Outcome<()> {
     let collector = Collector::default();
+    let directory = tempfile::tempdir()?;
     let options = options()
+        .variable("RDEV_CLAUDE_BIN", claude::stand_in(directory.path())?)
         .variable("OTEL_EXPORTER_OTLP_ENDPOINT", collector.start().await?)
         .variable("OTEL_BSP_SCHEDULE_DELAY", "100");
     let (mut world, gateways) = World::of_readers(options, 1).await?;
@@ -211,7 +217,47 @@ async fn one_trace_goes_through_all_services_and_over_a_take_over() -> Outcome<(
         let batch = collector.until("project batch", |batch| span.links == [batch.id.clone()]);
         assert_ne!(batch.await?.trace, TRACE);
     }
+    what_an_agent_says_makes_no_spans(&world, client, &session, &collector).await?;
     nothing_private_is_told(&collector)
+}
+
+/// Only what begins something names a span and gets one, however many messages there are between.
+async fn what_an_agent_says_makes_no_spans(
+    world: &World,
+    client: &Client,
+    session: &str,
+    collector: &Collector,
+) -> Outcome<()> {
+    let body = json!({"type": "claude", "prompt": "simple", "stream_id": "agent"});
+    assert_eq!(posted(client, session, &body).await?.status, 201);
+    client.transcript(session, "agent").await?.check()?;
+    let exec = exec_id(client, session, "agent")?;
+    let stored = world.bus().await?.last_of_each_kind(&exec).await?;
+    let (with, without): (Vec<_>, Vec<_>) = stored
+        .iter()
+        .map(|message| &message.value)
+        .partition(|message| message.trace.is_some());
+    let kinds = |messages: &[&Stored]| -> BTreeSet<String> {
+        let kinds = messages.iter().map(|message| message.subject.rsplit('.'));
+        let last = kinds.filter_map(|mut tokens| tokens.next());
+        last.map(str::to_owned).collect()
+    };
+    let begin = ["command", "complete", "started"].map(str::to_owned);
+    assert_eq!(kinds(&with), BTreeSet::from(begin));
+    assert!(kinds(&without).contains("claude"));
+
+    let of_agent = |span: &Span| span.attribute("stream.id") == "agent";
+    collector.until("project complete", of_agent).await?;
+    // They are told in their order: of what came before the end nothing more will come.
+    let spans = collector.got().spans.clone();
+    let projected = spans.iter().filter(|span| of_agent(span));
+    let projected = projected.filter_map(|span| span.name.strip_prefix("project "));
+    let projected: BTreeSet<_> = projected.collect();
+    assert_eq!(
+        projected,
+        BTreeSet::from(["command", "complete", "started"])
+    );
+    Ok(())
 }
 
 fn nothing_private_is_told(collector: &Collector) -> Outcome<()> {
@@ -242,7 +288,7 @@ fn lines(log: &Path, trace: &str) -> Outcome<Vec<Value>> {
 #[tokio::test]
 async fn without_a_collector_a_trace_is_found_in_answers_and_logs() -> Outcome<()> {
     let options = options().variable("RDEV_LOG_FORMAT", "json");
-    let (_world, services) = World::start(options).await?;
+    let (world, services) = World::start(options).await?;
     let client = &services.client;
     let session = client.session("logged").await?;
     let path = format!("/sessions/{session}/exec");
@@ -269,6 +315,27 @@ async fn without_a_collector_a_trace_is_found_in_answers_and_logs() -> Outcome<(
         (&complete["stream.id"], &complete["level"]),
         (&json!("logged"), &json!("INFO"))
     );
+
+    // What ends without a claim is found, too.
+    let exec = exec_id(client, &session, "late")?;
+    let work = Work::Shell {
+        command: "true".to_owned(),
+    };
+    let command = Command {
+        spec: CommandSpec::new(work, 60),
+        accept_until: Timestamp::UNIX_EPOCH,
+        awaits_pod: false,
+        by: Requester::default(),
+    };
+    let place = format!("00-{TRACE}-{CALLER}-00").parse()?;
+    let bus = world.bus().await?;
+    bus.submit_in(&exec, &command, Timestamp::now(), Some(place))
+        .await?;
+    let complete = client.transcript(&session, "late").await?.complete();
+    assert_eq!(complete["outcome"], "rejected", "{complete}");
+    let said = lines(&services.executor.log, TRACE)?;
+    let ended = |line: &Value| line["message"] == "exec ended without a process";
+    assert!(said.iter().any(ended), "{said:?}");
 
     // Another request is another trace, and a problem names its own.
     let unknown = client

@@ -87,11 +87,21 @@ mod tests {
 
     #[test]
     fn ports_are_those_behind_the_api_or_others() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port - 1));
-        let metrics = Metrics::behind(listen).unwrap();
-        assert_ne!(metrics.gateway.port(), port);
+        // Somebody else may take one of the ports in between: then once more.
+        let mut looked = 0..20;
+        let (listen, metrics) = loop {
+            let port = rdev_embedded::draw_port().unwrap();
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let metrics = Metrics::behind(listen).unwrap();
+            let ports = [metrics.gateway, metrics.executor, metrics.projector];
+            if ports.map(|at| at.port()) == [port + 1, port + 2, port + 3] {
+                break (listen, metrics);
+            }
+            assert!(looked.next().is_some(), "{ports:?} are not behind {port}");
+        };
+        let _taken = TcpListener::bind(metrics.gateway).unwrap();
+        let beside = Metrics::behind(listen).unwrap();
+        assert_ne!(beside.gateway, metrics.gateway);
         let text = metrics.configuration();
         for role in [Role::Gateway, Role::Executor, Role::Projector] {
             let address = metrics.of(role).unwrap();

@@ -126,11 +126,9 @@ impl Following {
         let pumping = Box::pin(pump::run(context, running, writer, proof));
         let ended = run.of(pumping).await.inspect_err(|stop| run.failed(stop));
         let mut ended = ended?;
-        let end = ended.complete.clone();
-        let complete = traces::complete(&exec, end.outcome.name(), Some(run.place()));
+        let outcome = ended.complete.outcome.name();
+        let complete = traces::complete(&exec, outcome, Some(run.place()));
         ended.writer.set_trace(Some(complete.place()));
-        complete.of(finish::run(context, ended)).await?;
-        METRICS.completed(self.kind, &end);
-        Ok(())
+        complete.of(finish::run(context, self.kind, ended)).await
     }
 }

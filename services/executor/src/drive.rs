@@ -21,8 +21,8 @@ use crate::attempt;
 use crate::context::{Context, Stop, now};
 use crate::finish;
 use crate::lease::{Fenced, Lease, Proof};
-use crate::metrics::METRICS;
-use crate::traces::Places;
+use crate::metrics::{METRICS, UNKNOWN};
+use crate::traces::{self, Places};
 
 /// After this another executor (or this one) tries again what failed for a passing reason. Before
 /// the start it doubles with each try, so that the tries outlast the restart of an API server.
@@ -85,6 +85,7 @@ async fn drive(context: &Arc<Context>, offer: &Offer, proof: &Proof) -> Result<(
         Ok(look) => look,
         Err(error) => return reject_unreadable(context, offer, &error).await,
     };
+    traces::tell(places.command);
     loop {
         let ended = |outcome, reason: String| Complete::without_process(outcome, reason);
         let attempted = match exec::decide(&state, offer.deliveries, recorded_at, now()) {
@@ -227,8 +228,12 @@ async fn reject_unreadable(
         format!("the command is damaged: {error}"),
     );
     match finish::append_complete(writer, EventNo::FIRST, Offsets::default(), &end).await {
+        Ok(()) => {
+            METRICS.ended(UNKNOWN, end.outcome);
+            Ok(())
+        }
         // Refused because there is more in the log by now: the next offer looks at it.
-        Ok(()) | Err(Stop::StoodBack) => Ok(()),
+        Err(Stop::StoodBack) => Ok(()),
         Err(stop) => Err(stop),
     }
 }

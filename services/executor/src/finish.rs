@@ -39,11 +39,11 @@ pub struct Ended {
     pub key: String,
 }
 
-/// Ends the exec.
+/// Ends the exec of a command of type `kind`.
 ///
 /// # Errors
 /// [`Stop`] when the exec is another's by now, or the session cannot be linked for the moment.
-pub async fn run(context: &Arc<Context>, ended: Ended) -> Result<(), Stop> {
+pub async fn run(context: &Arc<Context>, kind: &'static str, ended: Ended) -> Result<(), Stop> {
     link(context, &ended).await?;
     tracing::info!(
         stream.id = %ended.exec.stream,
@@ -53,6 +53,7 @@ pub async fn run(context: &Arc<Context>, ended: Ended) -> Result<(), Stop> {
         "exec complete"
     );
     append_complete(ended.writer, ended.next, ended.to, &ended.complete).await?;
+    METRICS.completed(kind, &ended.complete);
     if ended.has_orders {
         remove_orders(context, &ended.exec).await?;
     }
@@ -102,7 +103,7 @@ pub async fn end_unclaimed(
         "exec ended without a process");
     let appending = append_complete(writer, state.next, state.to, end);
     complete.of(appending).await?;
-    METRICS.completed(state.command.spec.work.type_name(), end);
+    METRICS.ended(state.command.spec.work.type_name(), end.outcome);
     Ok(Claim::Ended)
 }
 

@@ -1,9 +1,11 @@
 //! What an executor counts. docs/metrics.md says what each is good for.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::position::Offsets;
+use rdev_contract::queue::WaitReason;
 use rdev_runtime::metrics::{
     self, Counter, Fraction, Gauge, Histogram, LONG_SECONDS, Many, SHORT_SECONDS,
 };
@@ -40,7 +42,7 @@ pub(crate) struct Scheduling {
     pub(crate) admissions: Counter,
     pub(crate) timeouts: Counter,
     pub(crate) keeper_steps: Many<Counter, 1>,
-    waiting: Many<Gauge, 0>,
+    waiting: Many<Gauge, 1>,
     oldest_age: Many<Fraction, 0>,
     running: Many<Gauge, 0>,
     slots: Many<Gauge, 0>,
@@ -49,8 +51,8 @@ pub(crate) struct Scheduling {
 
 /// How things are in the scheduler.
 pub(crate) struct Standing {
-    /// Commands that wait.
-    pub(crate) waiting: usize,
+    /// Commands that wait, by what they wait for: nothing if they are about to be admitted.
+    pub(crate) waiting: HashMap<Option<WaitReason>, usize>,
     /// How long the oldest of them has waited, in seconds; 0 if none waits.
     pub(crate) oldest_seconds: f64,
     /// Execs that were admitted and have not ended.
@@ -114,9 +116,15 @@ impl Metrics {
         made
     }
 
-    /// An end was written. `kind` is the type of the command.
+    /// The log has stored an end, which is a numbered event. `kind` is the type of the command.
+    pub(crate) fn ended(&self, kind: &'static str, outcome: Outcome) {
+        self.ends.completed.of([kind, outcome.name()]).inc();
+        self.events.inc();
+    }
+
+    /// The same of a command that was launched.
     pub(crate) fn completed(&self, kind: &'static str, end: &Complete) {
-        self.ends.completed.of([kind, end.outcome.name()]).inc();
+        self.ended(kind, end.outcome);
         // Without a process nothing ran.
         if !matches!(end.outcome, Outcome::Rejected | Outcome::Lost) {
             let milliseconds = u32::try_from(end.duration_ms).unwrap_or(u32::MAX);
@@ -179,6 +187,10 @@ impl Ends {
     }
 }
 
+/// The type of a command that cannot be read, or was not looked at.
+pub(crate) const UNKNOWN: &str = "unknown";
+/// What a command waits for that is about to be admitted.
+const NOTHING: &str = "none";
 /// Results of what may fail.
 pub(crate) const OPENED: &str = "opened";
 pub(crate) const FAILED: &str = "failed";
@@ -203,8 +215,8 @@ impl Scheduling {
             ),
             waiting: metrics::gauges(
                 "rdev_queue_waiting",
-                "Commands that wait for their turn; only the scheduler has it",
-                [],
+                "Commands that wait for their turn, by what they wait for: none if it has come; only the scheduler has it",
+                ["reason"],
             ),
             oldest_age: metrics::fractions(
                 "rdev_queue_oldest_age_seconds",
@@ -237,7 +249,12 @@ impl Scheduling {
     pub(crate) fn tell(&self, standing: &Standing) {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.is_scheduler.set(1);
-        self.waiting.one().set(count(standing.waiting));
+        let reasons = WaitReason::ALL.map(Some);
+        for reason in reasons.into_iter().chain([None]) {
+            let waiting = standing.waiting.get(&reason).copied().unwrap_or(0);
+            let word = reason.map_or(NOTHING, WaitReason::name);
+            self.waiting.of([word]).set(count(waiting));
+        }
         self.oldest_age.one().set(standing.oldest_seconds);
         self.running.one().set(i64::from(standing.running));
         self.slots.one().set(i64::from(standing.slots));
@@ -260,17 +277,16 @@ impl Scheduling {
 pub(crate) struct Unlogged(u64);
 
 impl Unlogged {
-    /// So many came.
-    pub(crate) fn came(&mut self, bytes: usize) {
-        METRICS.output_bytes.inc_by(bytes as u64);
-        self.set(self.0 + bytes as u64);
+    /// What came moved the end from there to here.
+    pub(crate) fn came(&mut self, before: Offsets, now: Offsets) {
+        let bytes = between(before, now);
+        METRICS.output_bytes.inc_by(bytes);
+        self.set(self.0 + bytes);
     }
 
     /// The log has everything up to there.
     pub(crate) fn logged(&mut self, before: Offsets, now: Offsets) {
-        let sum = |offsets: Offsets| offsets.stdout + offsets.stderr;
-        let logged = sum(now).saturating_sub(sum(before));
-        self.set(self.0.saturating_sub(logged));
+        self.set(self.0.saturating_sub(between(before, now)));
     }
 
     fn set(&mut self, bytes: u64) {
@@ -280,6 +296,11 @@ impl Unlogged {
             .inc_by(number(bytes) - number(self.0));
         self.0 = bytes;
     }
+}
+
+fn between(before: Offsets, now: Offsets) -> u64 {
+    let sum = |offsets: Offsets| offsets.stdout + offsets.stderr;
+    sum(now).saturating_sub(sum(before))
 }
 
 impl Drop for Unlogged {

@@ -227,13 +227,14 @@ impl Pump<'_> {
             Stream::Stderr => OutputStream::Stderr,
         };
         self.running.run.tell_time(now());
-        let now = self.began.elapsed();
+        let (now, before) = (self.began.elapsed(), self.running.run.received());
         // A hole cannot be healed here; the next claim reads the journal from the log's offsets.
         self.running
             .run
             .feed(stream, chunk.offset, &chunk.bytes, now)
             .map_err(|error| Stop::Passing(error.to_string()))?;
-        self.unlogged.came(chunk.bytes.len());
+        // Some of it may have come before.
+        self.unlogged.came(before, self.running.run.received());
         Ok(())
     }
 

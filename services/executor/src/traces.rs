@@ -12,7 +12,7 @@ use rdev_contract::event::Kind;
 use rdev_contract::id::ExecId;
 use rdev_contract::subject;
 use rdev_contract::trace::TraceParent;
-use rdev_runtime::trace::{TARGET, Traced};
+use rdev_runtime::trace::{self, TARGET, Traced};
 use tracing::field::Empty;
 use tracing::{Span, error_span};
 
@@ -63,6 +63,14 @@ pub(crate) fn exec_span(exec: &ExecId) -> Span {
     )
 }
 
+/// Lets what is said of an exec from here on name its trace. Once: in text a field that is recorded
+/// again is there twice.
+pub(crate) fn tell(command: Option<TraceParent>) {
+    if let Some(command) = command {
+        trace::tell(command, &Span::current());
+    }
+}
+
 /// One claim of an exec.
 pub(crate) fn claim(exec: &ExecId, attempt: u32, executor: &str, places: &Places) -> Traced {
     let span = error_span!(
@@ -80,7 +88,6 @@ pub(crate) fn claim(exec: &ExecId, attempt: u32, executor: &str, places: &Places
     if let Some(before) = places.claim {
         claim.link(before);
     }
-    claim.tell(&Span::current());
     claim
 }
 

@@ -302,6 +302,7 @@ mod tests {
             lives: crate::lives::Lives::default(),
             known_sessions: Arc::default(),
             screens: crate::screen::Screens::default(),
+            streams_max: 1,
             streams: Arc::new(tokio::sync::Semaphore::new(1)),
             shutdown: Shutdown::new(),
         }

@@ -4,27 +4,29 @@
 //! chunk that it is sent.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdev_runtime::metrics::{
     self, Counter, Gauge, Histogram, Many, SHORT_SECONDS, Value, on_scrape,
 };
 
+use crate::events::Farewell;
 use crate::state::Gateway;
 
 /// Handles; see the help of each.
 pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
-    pub(crate) stalled: Counter,
     pub(crate) readers: Many<Gauge, 2>,
     pub(crate) readers_behind: Gauge,
     pub(crate) reader_catch_ups: Counter,
     pub(crate) delivered_events: Counter,
     pub(crate) delivered_bytes: Counter,
+    stalled: Many<Counter, 1>,
     reader_ends: Many<Counter, 1>,
     requests: Many<Counter, 3>,
     request_seconds: Many<Histogram, 2>,
     stream_slots: Gauge,
+    free_stream_slots: Gauge,
     tails: Gauge,
     pool: Many<Gauge, 1>,
     queue_position: Gauge,
@@ -40,16 +42,35 @@ pub(crate) enum ReaderEnd {
     /// It went away, or was cut.
     Gone,
     /// It was sent away, with this reason.
-    SentAway(&'static str),
+    SentAway(Farewell),
+}
+
+/// Why a connection was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stall {
+    /// Its client has stopped reading.
+    Reading,
+    /// Its client has never asked for anything.
+    Silent,
+}
+
+impl Stall {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Silent => "silent",
+        }
+    }
 }
 
 impl Metrics {
     fn new() -> Self {
         let made = Self {
             connections: metrics::gauge("rdev_http_connections", "Open connections of clients"),
-            stalled: metrics::counter(
+            stalled: metrics::counters(
                 "rdev_http_stalled_connections",
-                "Connections that were cut because their client read nothing, or never asked for anything",
+                "Connections that were cut because of their client: reading (it has stopped reading), silent (it never asked for anything)",
+                ["why"],
             ),
             readers: metrics::gauges(
                 "rdev_readers",
@@ -76,7 +97,7 @@ impl Metrics {
             ),
             requests: metrics::counters(
                 "rdev_http_requests",
-                "Requests that were answered",
+                "Requests that were answered; with status 499 those whose client had left before",
                 ["method", "route", "status"],
             ),
             request_seconds: metrics::histograms(
@@ -86,6 +107,10 @@ impl Metrics {
                 SHORT_SECONDS,
             ),
             stream_slots: metrics::gauge(
+                "rdev_reader_slots",
+                "Streams of events that this gateway would have open at a time",
+            ),
+            free_stream_slots: metrics::gauge(
                 "rdev_reader_slots_free",
                 "Further streams of events that this gateway would open",
             ),
@@ -108,20 +133,17 @@ impl Metrics {
                 made.readers.of([scope, mode]);
             }
         }
-        for reason in ["finished", "gone"] {
-            made.reader_ends.of([reason]);
+        let ends = [ReaderEnd::Finished, ReaderEnd::Gone].into_iter();
+        for end in ends.chain(Farewell::ALL.map(ReaderEnd::SentAway)) {
+            made.reader_ends.of([end.name()]);
+        }
+        for stall in [Stall::Reading, Stall::Silent] {
+            made.stalled.of([stall.name()]);
         }
         made
     }
 
-    /// A request was answered. `method` and `route` are of the few that there are.
-    pub(crate) fn answered(
-        &self,
-        method: &'static str,
-        route: &'static str,
-        status: u16,
-        time: Duration,
-    ) {
+    fn answered(&self, method: &'static str, route: &'static str, status: u16, time: Duration) {
         let status = Value::Number(status);
         self.requests
             .of([method.into(), route.into(), status])
@@ -132,21 +154,22 @@ impl Metrics {
 
     /// A reader's answer ended.
     pub(crate) fn ended(&self, end: ReaderEnd) {
-        let reason = match end {
-            ReaderEnd::Finished => "finished",
-            ReaderEnd::Gone => "gone",
-            ReaderEnd::SentAway(reason) => reason,
-        };
-        self.reader_ends.of([reason]).inc();
+        self.reader_ends.of([end.name()]).inc();
+    }
+
+    /// A connection was cut.
+    pub(crate) fn cut(&self, stall: Stall) {
+        self.stalled.of([stall.name()]).inc();
     }
 
     /// Shows what this gateway has, at each scrape.
     pub(crate) fn watch(&self, gateway: &Gateway) {
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let (streams, tails) = (gateway.streams.clone(), gateway.tails.clone());
         let (line, read_model) = (gateway.line.clone(), gateway.read_model.clone());
-        let (free, open) = (self.stream_slots.clone(), self.tails.clone());
+        self.stream_slots.set(whole(gateway.streams_max));
+        let (free, open) = (self.free_stream_slots.clone(), self.tails.clone());
         let (position, pool) = (self.queue_position.clone(), self.pool.clone());
-        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         on_scrape(move || {
             free.set(whole(streams.available_permits()));
             open.set(whole(tails.count()));
@@ -155,6 +178,51 @@ impl Metrics {
                 pool.of([state]).set(whole(count));
             }
         });
+    }
+}
+
+impl ReaderEnd {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Gone => "gone",
+            Self::SentAway(farewell) => farewell.reason(),
+        }
+    }
+}
+
+/// A request that is not answered yet. Dropped before that, its client has left.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    method: &'static str,
+    route: &'static str,
+    began: Instant,
+    status: u16,
+}
+
+/// No status of HTTP, since nobody is told; what nginx writes of it in its log.
+const CLIENT_LEFT: u16 = 499;
+
+impl OpenRequest {
+    /// `method` and `route` are of the few that there are.
+    pub(crate) fn new(method: &'static str, route: &'static str) -> Self {
+        Self {
+            method,
+            route,
+            began: Instant::now(),
+            status: CLIENT_LEFT,
+        }
+    }
+
+    /// It was answered.
+    pub(crate) fn answered(mut self, status: u16) {
+        self.status = status;
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        METRICS.answered(self.method, self.route, self.status, self.began.elapsed());
     }
 }
 

@@ -8,14 +8,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdev_bus::term::{RENEW_INTERVAL, TermWatch};
+use rdev_bus::term::{LAPSED_AFTER, RENEW_INTERVAL, TermWatch};
 use rdev_bus::waiting::{QueueLog, Waiting};
 use rdev_bus::{Bus, LogStream, ReadError};
 use rdev_contract::envelope::{Chain, Recorded};
 use rdev_contract::event::Command;
 use rdev_contract::id::{ExecId, ProjectId};
 use rdev_contract::position::StreamSeq;
-use rdev_contract::queue::{QueueLimits, QueuePlace};
+use rdev_contract::queue::{QueueLimits, QueuePlace, SchedulerStatus};
 use rdev_domain::queue::{Commanded, Fact, Queue, Turn};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -225,19 +225,30 @@ impl Line {
     /// Learns what the scheduler keeps to. One that is silent has no slots: nothing is admitted.
     async fn follow_scheduler(&self, bus: &Bus) {
         let mut term = TermWatch::default();
+        let mut answered_at = Instant::now();
         loop {
-            if let Ok(Some((revision, status))) = bus.scheduler_status().await {
-                let is_over = term.has_lapsed(revision, Instant::now());
-                let mut state = self.state();
-                state
-                    .queue
-                    .set_slots(if is_over { 0 } else { status.slots });
-                state.queue.set_limits(status.limits);
-                let is_there = !is_over && !status.scheduler.is_empty();
-                state.scheduler = is_there.then_some(status.scheduler);
+            match bus.scheduler_status().await {
+                Ok(Some((revision, status))) => {
+                    answered_at = Instant::now();
+                    self.hear(term.has_lapsed(revision, answered_at), status);
+                }
+                // Whoever scheduled last cannot renew its term either, as far as is known here.
+                Ok(None) | Err(_) if answered_at.elapsed() >= LAPSED_AFTER => {
+                    self.state().scheduler = None;
+                }
+                Ok(None) | Err(_) => {}
             }
             tokio::time::sleep(RENEW_INTERVAL).await;
         }
+    }
+
+    fn hear(&self, is_over: bool, status: SchedulerStatus) {
+        let mut state = self.state();
+        let slots = if is_over { 0 } else { status.slots };
+        state.queue.set_slots(slots);
+        state.queue.set_limits(status.limits);
+        let is_there = !is_over && !status.scheduler.is_empty();
+        state.scheduler = is_there.then_some(status.scheduler);
     }
 
     async fn tick(&self) {

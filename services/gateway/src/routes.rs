@@ -6,7 +6,6 @@ mod openapi;
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -19,7 +18,7 @@ use rdev_contract::id::{ExecId, ProjectId, SessionId};
 use rdev_contract::key::Scope;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::metrics::METRICS;
+use crate::metrics::OpenRequest;
 use crate::problem::ApiError;
 use crate::state::Gateway;
 use crate::traces;
@@ -284,13 +283,13 @@ const NO_ROUTE: &str = "none";
 
 /// Counts a request, and what became of it.
 async fn observe(State(known): State<Known>, request: Request, next: Next) -> Response {
-    let (route, began) = (known.route(&request), Instant::now());
-    let method = method_name(request.method());
+    let (method, route) = (method_name(request.method()), known.route(&request));
     let is_probe = [HEALTH, READY].contains(&route);
     let answer = async |request| {
+        let open = OpenRequest::new(method, route);
         let response = next.run(request).await;
         let status = response.status().as_u16();
-        METRICS.answered(method, route, status, began.elapsed());
+        open.answered(status);
         tracing::debug!(status, "request");
         response
     };

@@ -54,6 +54,7 @@ fn app_of(trust: Trust) -> Router {
         lives: crate::lives::Lives::default(),
         known_sessions: std::sync::Arc::default(),
         screens: crate::screen::Screens::default(),
+        streams_max: 1,
         streams: std::sync::Arc::new(tokio::sync::Semaphore::new(1)),
         shutdown: Shutdown::new(),
     })

@@ -162,6 +162,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
         lives: Lives::default(),
         known_sessions: Arc::default(),
         screens: Screens::default(),
+        streams_max: config.max_streams,
         streams: Arc::new(Semaphore::new(config.max_streams)),
         shutdown,
     };

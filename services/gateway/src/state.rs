@@ -64,7 +64,9 @@ pub(crate) struct Gateway {
     pub(crate) known_sessions: Arc<KnownSessions>,
     /// What terminals show.
     pub(crate) screens: Screens,
-    /// How many more streams may be opened.
+    /// How many streams may be open at a time.
+    pub(crate) streams_max: usize,
+    /// How many more may be opened.
     pub(crate) streams: Arc<Semaphore>,
     /// The end of the process.
     pub(crate) shutdown: Shutdown,

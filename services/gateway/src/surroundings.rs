@@ -13,8 +13,10 @@ use crate::state::Log;
 
 /// How often it is looked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// PostgreSQL is asked for so long; less than it takes until a probe gives up.
-const CHECK_TIMEOUT: Duration = Duration::from_millis(800);
+/// PostgreSQL is asked less often: that takes one of a few connections.
+const POSTGRES_INTERVAL: Duration = Duration::from_secs(5);
+/// What takes longer is no answer.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 const NATS: &str = "nats";
 const POSTGRES: &str = "postgres";
@@ -40,28 +42,52 @@ pub(crate) async fn look(
     shutdown: &Shutdown,
 ) {
     readiness.set(true);
+    tokio::select! {
+        () = look_around(log, line, readiness) => {}
+        () = look_at_postgres(read_model, readiness) => {}
+        () = shutdown.requested() => {}
+    }
+    readiness.set(false);
+    std::future::pending().await
+}
+
+async fn look_around(log: &Log, line: &Line, readiness: &Readiness) {
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !shutdown.is_requested() {
-        tokio::select! {
-            _ = looks.tick() => {}
-            () = shutdown.requested() => break,
-        }
+    loop {
+        looks.tick().await;
         let none = String::new;
         let is_connected = log.connected().is_ok();
         let nats = is_connected
             .then(none)
             .ok_or_else(|| "not connected".to_owned());
         readiness.tell(NATS, nats);
-        readiness.tell(POSTGRES, postgres(read_model).await);
         let scheduler = line.scheduler();
         readiness.tell(
             SCHEDULER,
             scheduler.ok_or_else(|| "none is known".to_owned()),
         );
     }
-    readiness.set(false);
-    std::future::pending().await
+}
+
+/// Nothing is learned while requests have all connections, and one miss may be bad luck: the last that
+/// was known holds.
+async fn look_at_postgres(read_model: &ReadModel, readiness: &Readiness) {
+    let mut looks = tokio::time::interval(POSTGRES_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut may_miss = false;
+    loop {
+        looks.tick().await;
+        if read_model.is_busy() {
+            continue;
+        }
+        let state = postgres(read_model).await;
+        let is_up = state.is_ok();
+        if is_up || !std::mem::take(&mut may_miss) {
+            readiness.tell(POSTGRES, state);
+        }
+        may_miss |= is_up;
+    }
 }
 
 async fn postgres(read_model: &ReadModel) -> Result<String, String> {

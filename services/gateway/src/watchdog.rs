@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use crate::metrics::METRICS;
+use crate::metrics::{METRICS, Stall};
 
 /// A connection with a limit on how long its peer may refuse to read, or be silent at first.
 pub(crate) struct Watched<IO> {
@@ -56,7 +56,7 @@ impl<IO> Watched<IO> {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         if stalled.as_mut().poll(context).is_ready() {
-            METRICS.stalled.inc();
+            METRICS.cut(Stall::Reading);
             return Poll::Ready(Err(timed_out("the client has stopped reading")));
         }
         Poll::Pending
@@ -79,7 +79,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
         } else if let Some(silent) = &mut self.silent
             && silent.as_mut().poll(context).is_ready()
         {
-            METRICS.stalled.inc();
+            METRICS.cut(Stall::Silent);
             return Poll::Ready(Err(timed_out("the client has not asked for anything")));
         }
         poll

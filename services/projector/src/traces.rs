@@ -1,8 +1,10 @@
-//! Where what is projected belongs in traces: each message that names a span gets one below that, which
-//! links to the transaction that it was a part of.
+//! Where what is projected belongs in traces: each message that begins something and names its span gets
+//! one below that, which links to the transaction that it was a part of.
 
 use rdev_bus::Stored;
 use rdev_contract::envelope::Recorded;
+use rdev_contract::event::Kind;
+use rdev_contract::id::ExecId;
 use rdev_contract::subject;
 use rdev_contract::trace::TraceParent;
 use rdev_runtime::trace::{TARGET, Traced};
@@ -12,17 +14,19 @@ use tracing::error_span;
 pub(crate) fn batch(messages: &[Recorded<Stored>]) -> Vec<Traced> {
     let collected = messages.iter().filter_map(|message| {
         let place = message.value.trace.filter(|place| place.is_sampled())?;
-        Some((message, place))
+        let (exec, kind) = subject::parse_exec(&message.value.subject).ok()?;
+        let kind: Kind = kind.parse().ok()?;
+        kind.begins_span().then_some((message, exec, kind, place))
     });
     let mut spans = Vec::new();
     let mut transaction = None;
-    for (message, place) in collected {
+    for (message, exec, kind, place) in collected {
         let count = messages.len();
         let transaction = transaction.get_or_insert_with(|| {
             let span = error_span!(target: TARGET, parent: None, "project batch", messages = count);
             Traced::new(span, None)
         });
-        let project = project(message, place);
+        let project = project(message, &exec, kind, place);
         project.link(transaction.place());
         spans.push(project);
     }
@@ -30,10 +34,7 @@ pub(crate) fn batch(messages: &[Recorded<Stored>]) -> Vec<Traced> {
     spans
 }
 
-fn project(message: &Recorded<Stored>, place: TraceParent) -> Traced {
-    let Ok((exec, kind)) = subject::parse_exec(&message.value.subject) else {
-        return Traced::new(tracing::Span::none(), Some(place));
-    };
+fn project(message: &Recorded<Stored>, exec: &ExecId, kind: Kind, place: TraceParent) -> Traced {
     let span = error_span!(
         target: TARGET,
         parent: None,

@@ -84,8 +84,8 @@ impl ExecWriter {
         }
     }
 
-    /// To which span of a trace facts belong from now on that this writes. Bulk output says nothing of
-    /// it.
+    /// To which span of a trace belongs from now on what this writes, where that begins something
+    /// ([`Kind::begins_span`]).
     pub const fn set_trace(&mut self, trace: Option<TraceParent>) {
         self.trace = trace;
     }
@@ -120,7 +120,7 @@ impl ExecWriter {
                 expected: attempt.expected,
                 payload: attempt.payload.clone(),
                 ttl: Some(ttl),
-                trace: self.trace.filter(|_| !entry.kind.is_bulk()),
+                trace: self.trace.filter(|_| entry.kind.begins_span()),
                 written: Written::Exec(entry.kind),
             };
             let verdict = match self.bus.publish_fenced(message).await {

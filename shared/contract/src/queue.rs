@@ -52,6 +52,31 @@ pub enum WaitReason {
     NoExecutor,
 }
 
+impl WaitReason {
+    /// All reasons.
+    pub const ALL: [Self; 6] = [
+        Self::SessionLimit,
+        Self::ProjectLimit,
+        Self::AgentSession,
+        Self::SessionNotReady,
+        Self::Slots,
+        Self::NoExecutor,
+    ];
+
+    /// The word for it, in JSON and elsewhere.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SessionLimit => "session_limit",
+            Self::ProjectLimit => "project_limit",
+            Self::AgentSession => "agent_session",
+            Self::SessionNotReady => "session_not_ready",
+            Self::Slots => "slots",
+            Self::NoExecutor => "no_executor",
+        }
+    }
+}
+
 /// What the scheduler says about itself each time it renews its term.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedulerStatus {
@@ -160,6 +185,13 @@ mod tests {
     fn snapshot(waiting: &[StreamSeq]) -> QueueSnapshot {
         let position = StreamSeq(u64::MAX / 2);
         QueueSnapshot::new(Timestamp::UNIX_EPOCH, position, waiting, &[StreamSeq(9)])
+    }
+
+    #[test]
+    fn reasons_have_one_word_each() {
+        for reason in WaitReason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
+        }
     }
 
     #[test]

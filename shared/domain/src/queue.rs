@@ -329,10 +329,11 @@ impl Queue {
         }
         let project = self.projects.get(&exec.project)?;
         let line = project.line(exec.session)?;
+        let is_behind = line.is_behind_its_agent(sequence, known.turn);
         Some(QueuePlace {
             position: project.ahead_of(sequence) + 1,
             ahead_in_session: line.ahead_of(sequence),
-            reason: self.reason(&exec.project, project, line, known.turn, sequence),
+            reason: self.reason(&exec.project, project, line, is_behind),
         })
     }
 
@@ -391,14 +392,13 @@ impl Queue {
         id: &ProjectId,
         project: &Project,
         line: &Line,
-        turn: Turn,
-        sequence: StreamSeq,
+        is_behind_its_agent: bool,
     ) -> Option<WaitReason> {
         if line.is_held {
             Some(WaitReason::SessionNotReady)
         } else if self.slots == 0 {
             Some(WaitReason::NoExecutor)
-        } else if line.is_behind_its_agent(sequence, turn) {
+        } else if is_behind_its_agent {
             Some(WaitReason::AgentSession)
         } else if line.running >= self.limits.session_running_max {
             Some(WaitReason::SessionLimit)

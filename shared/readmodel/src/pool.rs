@@ -78,6 +78,11 @@ impl Database {
         ]
     }
 
+    pub(crate) fn is_busy(&self) -> bool {
+        let status = self.pool.status();
+        status.available == 0 && status.size >= status.max_size
+    }
+
     pub(crate) async fn client(&self) -> Result<deadpool_postgres::Client, PoolError> {
         self.pool.get().await
     }

@@ -46,6 +46,12 @@ impl ReadModel {
         self.database.connections()
     }
 
+    /// Whether all connections that there may be are in use, so that whoever asks now has to wait.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.database.is_busy()
+    }
+
     /// Whether PostgreSQL answers and has the tables.
     ///
     /// # Errors

@@ -44,9 +44,9 @@ impl Traced {
         Self { span, place }
     }
 
-    /// Lets log lines within `span` name the trace. The field must be declared: `trace_id = Empty`.
+    /// The same as the function [`tell`], of this span's trace.
     pub fn tell(&self, span: &Span) {
-        span.record(TRACE_ID, tracing::field::display(self.place.trace_id()));
+        tell(self.place, span);
     }
 
     /// What follows from this is to say that it belongs here.
@@ -96,6 +96,11 @@ impl Traced {
     pub fn of<F: Future>(&self, work: F) -> tracing::instrument::Instrumented<F> {
         work.instrument(self.span.clone())
     }
+}
+
+/// Lets log lines within `span` name the trace of `place`. The field must be declared: `trace_id = Empty`.
+pub fn tell(place: TraceParent, span: &Span) {
+    span.record(TRACE_ID, tracing::field::display(place.trace_id()));
 }
 
 fn context_of(place: TraceParent) -> SpanContext {

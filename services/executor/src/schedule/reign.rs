@@ -26,7 +26,7 @@ use tokio::time::MissedTickBehavior;
 use super::Scheduler;
 use crate::context::now;
 use crate::keep::{Keeper, LOOK_INTERVAL, Look, Looked};
-use crate::metrics::{METRICS, Standing};
+use crate::metrics::{METRICS, Standing, UNKNOWN};
 
 /// Admissions that are under way at a time: as many as a server stores in some milliseconds.
 const ADMITTING_MAX: usize = 256;
@@ -109,6 +109,9 @@ impl Scheduler {
                 () = certainty.renewed() => {}
                 _ = looks.tick() => if certainty.lasts() {
                     reign.look();
+                } else {
+                    // It may be another's by now, and what this one knew last is of no use.
+                    METRICS.scheduling.end();
                 },
                 _ = checks.tick() => reign.check(),
                 () = shutdown.requested() => return Ok(()),
@@ -168,7 +171,7 @@ impl Reign<'_> {
             .waiting_since()
             .map(|since| now().duration_since(since));
         Standing {
-            waiting: queue.all_waiting(),
+            waiting: queue.waiting_by_reason(),
             oldest_seconds: waited.map_or(0.0, |waited| waited.as_secs_f64().max(0.0)),
             running: queue.all_running(),
             slots: queue.slots(),
@@ -272,6 +275,7 @@ async fn time_out(bus: Bus, overdue: Admission) -> Done {
     let append = writer.append_end(EventNo::FIRST, Offsets::default(), &end, now());
     if append.await.is_ok() {
         METRICS.scheduling.timeouts.inc();
+        METRICS.ended(UNKNOWN, end.outcome);
         tracing::info!(stream.id = %exec.stream, "exec timed out before its turn");
         if let Err(ReadError(reason)) = bus.remove_orders(&exec, None).await {
             tracing::warn!(stream.id = %exec.stream, reason, "its orders are left behind");

@@ -40,7 +40,7 @@ const RECONNECT_RETRY_MS: std::ops::Range<u64> = 500..5_000;
 
 /// What a reader is told when its connection ends before the exec does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(crate) enum Farewell {
     /// This gateway is being replaced.
     Draining,
     /// This gateway has as many streams as it may have.
@@ -54,7 +54,17 @@ pub(super) enum Farewell {
 }
 
 impl Farewell {
-    const fn reason(self) -> &'static str {
+    /// All that there are.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Draining,
+        Self::Overloaded,
+        Self::NotStarted,
+        Self::LogUnavailable,
+        Self::Lifetime,
+    ];
+
+    /// What the reader is told.
+    pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Draining => "draining",
             Self::Overloaded => "overloaded",
@@ -226,8 +236,9 @@ impl Feed {
                 return Some(chunk);
             }
             if self.is_over {
-                let sent_away = |farewell: Farewell| ReaderEnd::SentAway(farewell.reason());
-                let end = self.farewell.map_or(ReaderEnd::Finished, sent_away);
+                let end = self
+                    .farewell
+                    .map_or(ReaderEnd::Finished, ReaderEnd::SentAway);
                 self.reader.ends(end);
                 return None;
             }

@@ -47,17 +47,19 @@ use rdev_contract::position::{EventNo, StreamSeq};
 use rdev_contract::sse::{Connected, frame_name};
 
 use self::ask::{Answer, EventsOptions, Reader};
-use self::feed::{Farewell, Feed, Plan};
+use self::feed::{Feed, Plan};
 use self::frame::Format;
 use self::place::Place;
 use self::progress::Progress;
 use self::view::View;
 use crate::history::History;
 use crate::lives::Life;
+use crate::metrics::{METRICS, ReaderEnd};
 use crate::problem::{ApiError, FirstAvailable};
 use crate::request::{InExec, InSession, Options};
 use crate::state::Gateway;
 
+pub(crate) use self::feed::Farewell;
 pub(crate) use self::place::{Misplaced, check_tag};
 pub(crate) use self::replay::Replays;
 pub(crate) use self::tail::Tails;
@@ -353,6 +355,7 @@ fn goodbye(reader: &Reader, farewell: Farewell) -> Body {
     let cursor = reader.cursor.clone().unwrap_or_else(|| reader.beginning());
     let mut view = view(reader, &Begin::at(cursor, StreamSeq(0)));
     farewell.write(&mut view);
+    METRICS.ended(ReaderEnd::SentAway(farewell));
     let frames = std::iter::from_fn(|| view.out.pop()).collect::<Vec<_>>();
     Body::from(frames.concat())
 }

@@ -125,6 +125,15 @@ impl Kind {
         matches!(self, Self::Output)
     }
 
+    /// Whether messages of this kind begin something, and say in which span of a trace.
+    #[must_use]
+    pub const fn begins_span(self) -> bool {
+        matches!(
+            self,
+            Self::Command | Self::Started | Self::Resumed | Self::Complete
+        )
+    }
+
     /// Whether the read model has anything of messages of this kind.
     #[must_use]
     pub const fn is_projected(self) -> bool {

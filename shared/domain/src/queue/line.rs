@@ -76,6 +76,20 @@ impl Line {
         }
     }
 
+    /// How many commands wait.
+    pub(super) fn waiting(&self) -> usize {
+        let resuming = self.agents.values().map(|line| line.resuming.0.len());
+        self.any.0.len() + resuming.sum::<usize>()
+    }
+
+    /// How many of them wait for others of their agent: all that resume, but for the first one where
+    /// nothing is before it.
+    pub(super) fn behind_their_agents(&self) -> usize {
+        let agents = self.agents.values();
+        let behind = agents.map(|line| line.resuming.0.len() - usize::from(line.next().is_some()));
+        behind.sum()
+    }
+
     /// How many commands that wait were there before this one.
     pub(super) fn ahead_of(&self, sequence: StreamSeq) -> u64 {
         let agents = self.agents.values();
@@ -163,6 +177,10 @@ impl Project {
 
     pub(super) fn line(&self, session: SessionId) -> Option<&Line> {
         self.lines.get(&session)
+    }
+
+    pub(super) fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.values()
     }
 
     pub(super) fn is_held(&self, session: SessionId) -> bool {

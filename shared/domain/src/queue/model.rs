@@ -105,6 +105,7 @@ impl Model {
         };
         assert_eq!(queue.unfinished(), (sequences(false), sequences(true)));
         let waits = self.waits();
+        let mut by_reason = HashMap::new();
         for one in &self.execs {
             let before = |same: &dyn Fn(&Known) -> bool| {
                 let before = waits.iter().filter(|other| other.sequence < one.sequence);
@@ -120,8 +121,10 @@ impl Model {
                 assert_eq!(place.ahead_in_session, in_session);
                 // What may begin waits for nothing; what waits for nothing is behind what may.
                 assert!(!self.may_begin(one) || place.reason.is_none(), "{place:?}");
+                *by_reason.entry(place.reason).or_default() += 1;
             }
         }
+        assert_eq!(queue.waiting_by_reason(), by_reason);
     }
 }
 
