@@ -263,7 +263,7 @@ mod tests {
             "test_requests_total{route=\"/a\",status=\"200\"} 3",
             "test_requests_total{route=\"/a\",status=\"503\"} 1",
             "test_depth 7",
-            "test_seconds_bucket{le=\"1.0\",kind=\"one\"} 1",
+            "test_seconds_bucket{kind=\"one\",le=\"1\"} 1",
             "test_seconds_count{kind=\"one\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
