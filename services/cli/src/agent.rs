@@ -22,7 +22,7 @@ use crate::exec::ending::Ending;
 use crate::exec::interrupts::Interrupts;
 use crate::exec::show::{Form, Show};
 use crate::exec::watch::{Watch, Watched};
-use crate::exec::{FollowArgs, detached, drawn_id, end, plan, post};
+use crate::exec::{FollowArgs, ask, detached, drawn_id, end, plan, post};
 use crate::failure::{Done, Failure};
 use crate::settings::ConnectionArgs;
 use crate::target::{IfMissing, SessionArg};
@@ -102,9 +102,8 @@ pub(crate) async fn run(agent: Agent, options: Options) -> Done<Ending> {
         return detached(&exec);
     }
     let interrupts = Interrupts::of(&api, &exec, &progress)?;
-    tokio::select! {
-        posted = post(&api, &exec, request, &progress) => posted?,
-        ending = interrupts.left() => return Ok(ending),
+    if let Some(ending) = ask(&api, &exec, request, &interrupts, &progress).await? {
+        return Ok(ending);
     }
     let form = if options.json {
         Form::Json

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rand::Rng as _;
 use rdev_contract::http::{Page, Problem};
 use rdev_contract::id::ProjectId;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
@@ -30,6 +31,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A restart of a gateway, a new leader of the log.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// A longer pause is asked for by nobody of ours.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 /// What an answer to a write says of its place in the log.
@@ -191,15 +194,16 @@ impl Api {
         Ok(written)
     }
 
-    /// POST of bytes that is safe to repeat.
+    /// POST of bytes that is safe to repeat, for so long.
     pub(crate) async fn post_bytes<T: DeserializeOwned>(
         &self,
         path: &str,
         bytes: Vec<u8>,
+        patience: Duration,
     ) -> Result<T, ApiError> {
         let request = self.request(Method::POST, path);
         let request = request.header(CONTENT_TYPE, "application/octet-stream");
-        self.persist(request.body(bytes)).await
+        self.persist_for(patience, request.body(bytes)).await
     }
 
     /// The newest items of a list, `max` of them at most.
@@ -229,7 +233,15 @@ impl Api {
 
     /// Tries again for a while, if that can help.
     async fn persist<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {
-        let deadline = Instant::now() + PATIENCE;
+        self.persist_for(PATIENCE, request).await
+    }
+
+    async fn persist_for<T: DeserializeOwned>(
+        &self,
+        patience: Duration,
+        request: RequestBuilder,
+    ) -> Result<T, ApiError> {
+        let deadline = Instant::now() + patience;
         let mut delay = RETRY_DELAY_MIN;
         loop {
             let Some(attempt) = request.try_clone() else {
@@ -239,7 +251,7 @@ impl Api {
                 Err(error) if self.may_pass(&error) => error,
                 other => return other,
             };
-            let wait = error.retry_after().unwrap_or(delay).min(RETRY_DELAY_MAX);
+            let wait = pause(delay, error.retry_after());
             if Instant::now() + wait > deadline {
                 return Err(error);
             }
@@ -293,6 +305,12 @@ impl Api {
             Err(_) => ApiError::strange(&self.base, status, &text),
         }
     }
+}
+
+/// How long to wait before another try: as long as was asked for, and not all at the same moment.
+fn pause(delay: Duration, asked_for: Option<Duration>) -> Duration {
+    let wait = delay.max(asked_for.unwrap_or_default()).min(PAUSE_MAX);
+    wait.mul_f64(rand::rng().random_range(1.0..1.25))
 }
 
 fn client() -> reqwest::ClientBuilder {
@@ -363,4 +381,19 @@ fn is_of_a_proxy(status: StatusCode) -> bool {
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_as_long_as_was_asked_for_but_ends() {
+        let second = Duration::from_secs(1);
+        for (asked_for, least) in [(None, second), (Some(Duration::ZERO), second)] {
+            assert!(pause(second, asked_for) >= least, "{asked_for:?}");
+        }
+        assert!(pause(second, Some(20 * second)) >= 20 * second);
+        assert!(pause(second, Some(86_400 * second)) <= 2 * PAUSE_MAX);
+    }
 }

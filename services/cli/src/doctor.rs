@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::exec::ending::Ending;
 use crate::failure::Done;
 use crate::settings::{ConnectionArgs, Settings};
-use crate::style::Style;
+use crate::style::{Style, harmless};
 use crate::target::SessionArg;
 
 /// Something does not work.
@@ -153,8 +153,9 @@ impl Finding {
             Health::Fail => style.red("fail"),
             Health::Skip => style.dim("skip"),
         };
-        let mut line = format!("{word}  {:<11} {}\n", self.what, self.seen);
+        let mut line = format!("{word}  {:<11} {}\n", self.what, harmless(&self.seen));
         if let Some(advice) = &self.advice {
+            let advice = harmless(advice);
             line += &format!("{:18}{} {advice}\n", "", style.cyan("→"));
         }
         line

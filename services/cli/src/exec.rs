@@ -5,24 +5,27 @@ pub(crate) mod attach;
 pub(crate) mod ending;
 pub(crate) mod input;
 pub(crate) mod interrupts;
+mod seat;
 pub(crate) mod show;
 mod sink;
 pub(crate) mod terminal;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 use rand::Rng as _;
 use rdev_contract::event::Complete;
-use rdev_contract::http::{ExecAccepted, ExecRequest};
+use rdev_contract::http::{ExecAccepted, ExecRequest, ExecView};
 use rdev_contract::id::{ExecId, SessionId, StreamId};
 use rdev_runtime::parse_duration;
 use rustix::process::Signal;
 
 use self::ending::Ending;
+use self::input::Target;
 use self::interrupts::{Interrupts, cancel};
+use self::seat::{Seat, sit_down, without_input};
 use self::show::{Form, Show};
 use self::terminal::Raw;
 use self::watch::{Watch, Watched};
@@ -125,11 +128,9 @@ pub(crate) async fn run(options: Options) -> Done<Ending> {
         return detached(&exec);
     }
     let interrupts = Interrupts::of(&api, &exec, &progress)?;
-    let posted = tokio::select! {
-        posted = post(&api, &exec, request, &progress) => posted,
-        ending = interrupts.left() => return Ok(ending),
-    };
-    posted?;
+    if let Some(ending) = ask(&api, &exec, request, &interrupts, &progress).await? {
+        return Ok(ending);
+    }
     let form = if options.json {
         Form::Json
     } else {
@@ -138,7 +139,7 @@ pub(crate) async fn run(options: Options) -> Done<Ending> {
     let seat = if options.tty {
         Seat::Terminal { is_new: true }
     } else if options.stdin {
-        Seat::Pipe
+        Seat::Pipe { is_new: true }
     } else {
         Seat::None
     };
@@ -228,6 +229,38 @@ pub(crate) async fn post(
     Ok(())
 }
 
+/// The same, for somebody who may cancel it or leave meanwhile: then it says how to come back, and is
+/// how to end.
+///
+/// # Errors
+/// When it is refused.
+pub(crate) async fn ask(
+    api: &Api,
+    exec: &ExecId,
+    request: ExecRequest,
+    interrupts: &Interrupts,
+    progress: &Progress,
+) -> Done<Option<Ending>> {
+    let asked = async {
+        post(api, exec, request, progress).await?;
+        // An order to cancel it that was given before it was there may have come to nothing.
+        if interrupts.is_canceling()
+            && let Err(error) = cancel(api, exec).await
+        {
+            progress.note(&format!("it cannot be canceled: {error}"));
+        }
+        Ok(None)
+    };
+    tokio::select! {
+        asked = asked => asked,
+        ending = interrupts.left() => {
+            let back = how_to_attach(exec, None);
+            progress.note(&format!("it may have begun nevertheless; {back}"));
+            Ok(Some(ending))
+        }
+    }
+}
+
 /// What `rdev attach`, `logs` and `cancel` take.
 fn name_of(session: SessionId, stream: &StreamId) -> String {
     format!("{session}/{stream}")
@@ -249,20 +282,6 @@ pub(crate) fn plan(exec: &ExecId, args: &FollowArgs, after: Option<String>) -> P
         poll: args.poll,
         patience: args.reconnect_for,
     }
-}
-
-/// What is given to the command while it is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seat {
-    /// Nothing.
-    None,
-    /// Standard input.
-    Pipe,
-    /// What is typed, and the terminal's size.
-    Terminal {
-        /// It has that size already.
-        is_new: bool,
-    },
 }
 
 /// An exec that was asked for, followed to its end.
@@ -297,8 +316,13 @@ impl Following {
             progress.clone()
         };
         let mut show = Show::new(self.form, Turn::new(progress.style), &seen, is_whole);
+        let target = Target {
+            api: api.clone(),
+            exec: exec.clone(),
+            patience: self.plan.patience,
+        };
         let news = follow(api, self.plan);
-        let tasks = sit_down(self.seat, api, exec, interrupts, &seen);
+        let mut seated = sit_down(self.seat, target, interrupts, &seen);
         let watch = Watch {
             api,
             exec,
@@ -308,52 +332,20 @@ impl Following {
             asker: None,
             until_caught_up: false,
         };
-        let watched = watch.run(news).await;
-        drop(tasks);
+        let watched = tokio::select! {
+            watched = watch.run(news) => watched,
+            failure = seated.failed() => {
+                progress.clear();
+                Err(without_input(failure, self.seat, api, exec).await)
+            }
+        };
+        drop(seated);
         drop(raw);
         if let (Ok(Watched::Complete(_)), Form::Plain) = (&watched, self.form) {
             sum_up(api, exec, &mut show).await;
         }
         end(watched, &show, api, exec, interrupts, progress).await
     }
-}
-
-/// Tasks that end with whoever holds this.
-pub(crate) struct Tasks(Vec<tokio::task::AbortHandle>);
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        for task in &self.0 {
-            task.abort();
-        }
-    }
-}
-
-fn sit_down(
-    seat: Seat,
-    api: &Api,
-    exec: &ExecId,
-    interrupts: &Interrupts,
-    progress: &Progress,
-) -> Tasks {
-    let (api, exec, progress) = (api.clone(), exec.clone(), progress.clone());
-    Tasks(match seat {
-        Seat::None => Vec::new(),
-        Seat::Pipe => {
-            let hand_on = input::hand_on(api, exec, input::read(), progress);
-            vec![tokio::spawn(hand_on).abort_handle()]
-        }
-        Seat::Terminal { is_new } => {
-            let size = terminal::keep_size(api.clone(), exec.clone(), !is_new);
-            let mut tasks = vec![tokio::spawn(size).abort_handle()];
-            if std::io::stdin().is_terminal() {
-                let interrupts = interrupts.clone();
-                let typing = input::type_in(api, exec, input::read(), progress, interrupts);
-                tasks.push(tokio::spawn(typing).abort_handle());
-            }
-            tasks
-        }
-    })
 }
 
 /// What this process ends with, and what it says before.
@@ -377,7 +369,12 @@ pub(crate) async fn end(
         }
         Ok(Watched::Over | Watched::CaughtUp) => {
             progress.note("it had ended by then, and there is nothing more of it");
-            Ok(Ending::FINE)
+            let view: ExecView = api.get(&place::one(exec)).await?;
+            let complete = view.complete.map(serde_json::from_value::<Complete>);
+            match complete {
+                Some(Ok(complete)) => Ok(told(&complete, interrupts, progress)),
+                Some(Err(_)) | None => Ok(Ending::Code(ending::LOST)),
+            }
         }
         Ok(Watched::Unread) => {
             let _ = cancel(api, exec).await;
@@ -388,12 +385,13 @@ pub(crate) async fn end(
                 Ending::Signal(Signal::INT) => "it is being canceled",
                 Ending::Signal(_) | Ending::Code(_) => "it goes on without you",
             };
-            progress.note(&format!("{words}; {}", how_to_attach(exec, show)));
+            let back = how_to_attach(exec, show.last_id.as_deref());
+            progress.note(&format!("{words}; {back}"));
             Ok(ending)
         }
         Err(failure) => Err(match failure.hint {
             Some(_) => failure,
-            None => failure.hint(how_to_attach(exec, show)),
+            None => failure.hint(how_to_attach(exec, show.last_id.as_deref())),
         }),
     }
 }
@@ -412,9 +410,9 @@ fn told(complete: &Complete, interrupts: &Interrupts, progress: &Progress) -> En
     Ending::Code(ending::code_of(complete))
 }
 
-fn how_to_attach(exec: &ExecId, show: &Show) -> String {
+fn how_to_attach(exec: &ExecId, shown: Option<&str>) -> String {
     let name = name_of(exec.session, &exec.stream);
-    let after = show.last_id.as_ref().filter(|id| !id.is_empty());
+    let after = shown.filter(|id| !id.is_empty());
     let after = after.map_or_else(String::new, |id| format!(" --after {id}"));
     format!("to come back: rdev attach {name}{after}")
 }

@@ -1,11 +1,12 @@
 //! How a command of this program ends when it could not be done, and what is said then.
 
 use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::api::ApiError;
 use crate::settings::SettingsError;
-use crate::style::Style;
+use crate::style::{Style, harmless};
 
 /// It could not be done. As of `docker run`: apart from what commands end with by themselves.
 pub(crate) const FAILED: u8 = 125;
@@ -39,17 +40,19 @@ impl Failure {
     }
 
     /// Says it, and is the code to end with.
-    #[expect(clippy::print_stderr, reason = "the last word of the program")]
     pub(crate) fn tell(&self) -> ExitCode {
-        eprint!("{}", self.text(Style::of(&std::io::stderr())));
+        let mut out = std::io::stderr();
+        let text = self.text(Style::of(&out));
+        // Whoever has closed standard error does not want to know.
+        let _ = out.write_all(text.as_bytes());
         ExitCode::from(FAILED)
     }
 
     fn text(&self, style: Style) -> String {
-        let mut text = format!("{} {}\n", style.red("error:"), self.reason);
+        let mut text = format!("{} {}\n", style.red("error:"), harmless(&self.reason));
         if let Some(hint) = &self.hint {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{} {hint}", style.cyan("hint:"));
+            let _ = writeln!(text, "{} {}", style.cyan("hint:"), harmless(hint));
         }
         text
     }

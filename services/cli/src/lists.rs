@@ -2,7 +2,7 @@
 //! what is made and ended there.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::exec::ending::Ending;
 use crate::failure::{Done, Failure};
 use crate::logs::when;
 use crate::settings::ConnectionArgs;
-use crate::style::{Style, one_line};
+use crate::style::{Style, harmless, one_line};
 use crate::table::{Table, age};
 use crate::target::{self, IfMissing, SessionArg};
 
@@ -338,7 +338,11 @@ async fn messages(api: &Api, conversation: &str, as_json: bool) -> Done<Ending> 
     }
     let mut out = io::stdout();
     let style = Style::of(&out);
-    for message in typed::<MessageView>(&items)? {
+    let is_terminal = out.is_terminal();
+    for mut message in typed::<MessageView>(&items)? {
+        if is_terminal {
+            message.content = harmless(&message.content);
+        }
         out.write_all(said(&message, style).as_bytes())?;
     }
     out.flush()?;
@@ -354,11 +358,12 @@ fn said(message: &MessageView, style: Style) -> String {
         "tool_use" => {
             let input: Value = serde_json::from_str(content).unwrap_or_default();
             let tool = message.tool_name.as_deref().unwrap_or("a tool");
+            let tool = one_line(tool, TOOL_MAX_CHARS);
             let input = one_line(&telling(&input), TOOL_MAX_CHARS);
             format!(
                 "{} {} {}\n",
                 style.cyan("●"),
-                style.bold(tool),
+                style.bold(&tool),
                 style.dim(&input)
             )
         }

@@ -1,6 +1,7 @@
 //! `rdev logs`: what execs have printed, and with `--follow` what they go on to print.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -90,6 +91,12 @@ pub(crate) async fn run(options: Options) -> Done<Ending> {
         api: &api,
         progress: &progress,
     };
+    if options.exec.is_none() && options.follow && options.tail.is_some() {
+        return Err(Failure::new(
+            "-n is for one exec, and -f without one is for all of the session",
+        )
+        .hint("name the exec, or give --since in place of -n"));
+    }
     if let Some(name) = &options.exec {
         let exec = target::exec(&api, &settings, &options.session, name, &progress).await?;
         return logs.one(&exec, options.follow).await;
@@ -163,7 +170,11 @@ impl Logs<'_> {
             asker: None,
             until_caught_up,
         };
-        watch.run(follow(self.api, plan)).await
+        let watched = watch.run(follow(self.api, plan)).await?;
+        if let Watched::Unread = watched {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        }
+        Ok(watched)
     }
 
     /// Of the execs of a session: those that were asked for since, or the newest, and with `--follow`
@@ -191,14 +202,17 @@ impl Logs<'_> {
             shown.catch_up(&exec.stream).await?;
         }
         if let Some(feed) = &mut feed {
-            shown.follow(feed).await?;
+            for event in std::mem::take(&mut feed.early) {
+                shown.event(&event).await?;
+            }
+            shown.follow(&mut feed.news).await?;
         }
         Ok(Ending::FINE)
     }
 
-    /// The events of the session from now on.
-    async fn feed(&self, session: SessionId) -> Done<Receiver<News>> {
-        let mut feed = follow(
+    /// The events of the session from now on; it has its place when this returns.
+    async fn feed(&self, session: SessionId) -> Done<Feed> {
+        let mut news = follow(
             self.api,
             Plan {
                 path: place::feed(self.api.project()?, session),
@@ -209,11 +223,34 @@ impl Logs<'_> {
                 patience: self.options.following.reconnect_for,
             },
         );
-        match feed.recv().await {
-            Some(News::Failed(error)) => Err(error.into()),
-            Some(_) | None => Ok(feed),
+        let mut early = Vec::new();
+        while let Some(next) = news.recv().await {
+            match next {
+                // A stream greets with its place, and a page says where the next one begins.
+                News::Events(events) => {
+                    early = events;
+                    break;
+                }
+                News::Lost(why) => self.lost(&why),
+                News::Back => self.progress.clear(),
+                News::Over => break,
+                News::Failed(error) => return Err(error.into()),
+            }
         }
+        Ok(Feed { news, early })
     }
+
+    fn lost(&self, why: &str) {
+        self.progress
+            .say(&format!("connection lost ({why}), trying again"));
+    }
+}
+
+/// What a session does from some moment on.
+struct Feed {
+    news: Receiver<News>,
+    /// Came with the place itself.
+    early: Vec<SseEvent>,
 }
 
 /// Several execs, each with what was shown of it.
@@ -272,11 +309,7 @@ impl Several<'_> {
                         self.event(event).await?;
                     }
                 }
-                News::Lost(why) => {
-                    self.logs
-                        .progress
-                        .say(&format!("connection lost ({why}), trying again"));
-                }
+                News::Lost(why) => self.logs.lost(&why),
                 News::Back => self.logs.progress.clear(),
                 News::Over => return Ok(()),
                 News::Failed(error) => return Err(error.into()),

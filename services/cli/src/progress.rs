@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::style::{Style, one_line};
+use crate::style::{Style, harmless, one_line};
 
 /// Wipes the line that the cursor is in.
 const WIPE: &str = "\r\x1b[K";
@@ -89,6 +89,11 @@ impl Progress {
 
     /// Says something that stays, also where nothing else is said.
     pub(crate) fn note(&self, text: &str) {
+        self.note_styled(&harmless(text));
+    }
+
+    /// The same, of a text that has its colours, and nothing else that a terminal would obey.
+    pub(crate) fn note_styled(&self, text: &str) {
         self.clear();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let end = shown.end();

@@ -1,8 +1,9 @@
-//! Where the gateway is, who asks, and about what: flags, then the environment, then the
-//! configuration file, then what `rdev dev` on this machine says of itself.
+//! Where the gateway is, who asks, and about what: flags with the profile that they name, then the
+//! environment, then the configuration file, then what `rdev dev` on this machine says of itself.
 //!
-//! Invariant: a key is sent only to the address that it was given with, or to one that was asked for
-//! just now, by flag or variable, together with it. No flag takes a key: arguments are seen by all.
+//! Invariant: a key is sent only to an address that somebody names: beside it or further away, or, of
+//! a key in the environment without an address, to whatever is asked for just now. No flag takes a
+//! key: arguments are seen by all.
 
 pub(crate) mod file;
 pub(crate) mod note;
@@ -145,19 +146,28 @@ impl Surroundings for Process {
     }
 }
 
-/// How far a value is from whoever gives it: what is nearer wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    AskedNow,
-    Profile,
-    File,
-}
-
+/// Values from one place. What is nearer to whoever asks stands before, and wins.
 struct Layer {
-    rank: Rank,
     by: String,
     values: Values,
-    key: Option<Secret>,
+    key: Option<KeyAt>,
+    is_environment: bool,
+}
+
+/// A key, which is read only if it is the one that is meant.
+#[derive(Debug, Clone)]
+enum KeyAt {
+    Here(Secret),
+    File { path: PathBuf, by: String },
+}
+
+impl KeyAt {
+    fn read(self) -> Result<Secret, SettingsError> {
+        match self {
+            Self::Here(key) => Ok(key),
+            Self::File { path, by } => read_key(&path, &by),
+        }
+    }
 }
 
 impl Settings {
@@ -171,23 +181,25 @@ impl Settings {
 
     fn of(args: &ConnectionArgs, around: &impl Surroundings) -> Result<Self, SettingsError> {
         let mut warnings = Vec::new();
-        let mut layers = vec![flags(args)?, environment(around)?];
+        let mut layers = vec![flags(args), environment(around)];
         let path = args.config.clone();
         let path = path.or_else(|| around.variable(CONFIG_VARIABLE).map(PathBuf::from));
+        let is_asked_for = args.profile.is_some();
         let profile = args.profile.clone();
         let profile = profile.or_else(|| around.variable(PROFILE_VARIABLE));
         if let Some(config) = ConfigFile::read(path.as_deref(), around)? {
             warnings.extend(config.warning());
             let chosen = config.layers(profile.as_deref())?;
-            for (rank, by, values) in chosen {
-                let key = key_of(&by, &values, Some(config.directory()), around)?;
-                let values = values.within(config.directory(), around);
-                layers.push(Layer {
-                    rank,
+            for (at, (by, values)) in chosen.into_iter().enumerate() {
+                let layer = Layer {
+                    key: key_of(&by, &values, config.directory(), around),
+                    values: values.within(config.directory(), around),
                     by,
-                    values,
-                    key,
-                });
+                    is_environment: false,
+                };
+                // A profile that a flag names is the first of them, and is as near as a flag.
+                let is_near = is_asked_for && at == 0;
+                layers.insert(if is_near { 1 } else { layers.len() }, layer);
             }
         } else if let Some(name) = profile {
             return Err(SettingsError::NoProfile {
@@ -208,20 +220,20 @@ impl Settings {
         mut warnings: Vec<String>,
     ) -> Result<Self, SettingsError> {
         let url = first(layers, |layer| layer.values.url.clone());
-        let Some((url, rank)) = url else {
+        let Some((url, url_at)) = url else {
             return Self::of_this_machine(layers, around, warnings);
         };
-        let key = first(layers, |layer| layer.key.clone());
-        let key = match key {
-            // A key of a file was given with the file's address.
-            Some((key, of)) if of > rank => {
+        let key = match first(layers, |layer| layer.key.clone()) {
+            Some((key, key_at)) if may_go(layers, key_at, url_at) => Some(read(key)?),
+            Some((key, _)) => {
                 warnings.push(format!(
-                    "the key of {} is not sent to {}, which {} names: set {KEY_VARIABLE}",
+                    "the key of {} is not sent to {}, which {} names: give its own by --key-file, or \
+                     {URL_VARIABLE} and {KEY_VARIABLE} together",
                     key.by, url.value, url.by
                 ));
                 None
             }
-            other => other.map(|(key, _)| key),
+            None => None,
         };
         Ok(Self {
             url,
@@ -239,13 +251,10 @@ impl Settings {
     fn of_this_machine(
         layers: &[Layer],
         around: &impl Surroundings,
-        warnings: Vec<String>,
+        mut warnings: Vec<String>,
     ) -> Result<Self, SettingsError> {
         let dev = DevNote::read(around);
-        let said = |value: String| Said {
-            value,
-            by: "rdev dev on this machine".to_owned(),
-        };
+        let said = said_by_dev::<String>;
         let url = match &dev {
             Some(dev) => said(dev.url.clone()),
             None => Said {
@@ -253,12 +262,21 @@ impl Settings {
                 by: "nothing else is set".to_owned(),
             },
         };
-        // A key that was set just now is meant; one of a file without an address is for nowhere.
-        let key = first(layers, |layer| layer.key.clone());
-        let key = key
-            .filter(|(_, rank)| *rank == Rank::AskedNow)
-            .map(|(key, _)| key);
         let note = dev.as_ref();
+        let key = match (note, first(layers, |layer| layer.key.clone())) {
+            // One that was set just now is meant.
+            (Some(_), Some((key, at))) if at == 0 || layers[at].is_environment => Some(read(key)?),
+            (Some(dev), _) => Secret::new(&dev.key).map(said_by_dev),
+            // Anybody on this machine could listen there.
+            (None, Some((key, _))) => {
+                warnings.push(format!(
+                    "the key of {} is not sent to {USUAL_URL}, which nobody names: set {URL_VARIABLE}",
+                    key.by
+                ));
+                None
+            }
+            (None, None) => None,
+        };
         let mut own = project(layers)?;
         let mut session = first(layers, |layer| layer.values.session.clone()).map(|(said, _)| said);
         if own.is_none()
@@ -269,13 +287,7 @@ impl Settings {
         }
         Ok(Self {
             url,
-            key: key.or_else(|| {
-                let key = note.and_then(|dev| Secret::new(&dev.key))?;
-                Some(Said {
-                    value: key,
-                    by: "rdev dev on this machine".to_owned(),
-                })
-            }),
+            key,
             project: own,
             session,
             ca_file: first(layers, |layer| layer.values.ca_file.clone()).map(|(said, _)| said),
@@ -286,13 +298,19 @@ impl Settings {
     }
 }
 
-fn flags(args: &ConnectionArgs) -> Result<Layer, SettingsError> {
-    let key = args
-        .key_file
-        .as_deref()
-        .map(|path| read_key(path, "--key-file"));
-    Ok(Layer {
-        rank: Rank::AskedNow,
+fn said_by_dev<T>(value: T) -> Said<T> {
+    Said {
+        value,
+        by: "rdev dev on this machine".to_owned(),
+    }
+}
+
+fn flags(args: &ConnectionArgs) -> Layer {
+    let key = args.key_file.clone().map(|path| KeyAt::File {
+        path,
+        by: "--key-file".to_owned(),
+    });
+    Layer {
         by: "the command line".to_owned(),
         values: Values {
             url: args.url.clone(),
@@ -300,20 +318,21 @@ fn flags(args: &ConnectionArgs) -> Result<Layer, SettingsError> {
             ca_file: args.ca_file.clone(),
             ..Values::default()
         },
-        key: key.transpose()?,
-    })
+        key,
+        is_environment: false,
+    }
 }
 
-fn environment(around: &impl Surroundings) -> Result<Layer, SettingsError> {
-    let key = around
-        .variable(KEY_VARIABLE)
-        .and_then(|text| Secret::new(&text));
-    let key = match (key, around.variable(KEY_FILE_VARIABLE)) {
-        (None, Some(path)) => Some(read_key(Path::new(&path), KEY_FILE_VARIABLE)?),
-        (key, _) => key,
+fn environment(around: &impl Surroundings) -> Layer {
+    let key = around.variable(KEY_VARIABLE);
+    let key = key.and_then(|text| Secret::new(&text)).map(KeyAt::Here);
+    let in_file = || {
+        Some(KeyAt::File {
+            path: around.variable(KEY_FILE_VARIABLE)?.into(),
+            by: KEY_FILE_VARIABLE.to_owned(),
+        })
     };
-    Ok(Layer {
-        rank: Rank::AskedNow,
+    Layer {
         by: "the environment".to_owned(),
         values: Values {
             url: around.variable(URL_VARIABLE),
@@ -322,23 +341,37 @@ fn environment(around: &impl Surroundings) -> Result<Layer, SettingsError> {
             ca_file: around.variable(CA_FILE_VARIABLE).map(PathBuf::from),
             ..Values::default()
         },
-        key,
-    })
+        key: key.or_else(in_file),
+        is_environment: true,
+    }
 }
 
 fn key_of(
     by: &str,
     values: &Values,
-    directory: Option<&Path>,
+    directory: &Path,
     around: &impl Surroundings,
-) -> Result<Option<Secret>, SettingsError> {
+) -> Option<KeyAt> {
     if let Some(key) = &values.key {
-        return Ok(Secret::new(key));
+        return Secret::new(key).map(KeyAt::Here);
     }
-    let Some(path) = &values.key_file else {
-        return Ok(None);
-    };
-    read_key(&file::place(path, directory, around), by).map(Some)
+    let path = values.key_file.as_ref()?;
+    Some(KeyAt::File {
+        path: file::place(path, Some(directory), around),
+        by: by.to_owned(),
+    })
+}
+
+/// Whether the key of one layer is for the address of another. Who gives a key is nearer than the
+/// address that it is for, but for one in the environment that has no address beside it.
+fn may_go(layers: &[Layer], key_at: usize, url_at: usize) -> bool {
+    let of_key = &layers[key_at];
+    key_at <= url_at || of_key.is_environment && of_key.values.url.is_none()
+}
+
+fn read(key: Said<KeyAt>) -> Result<Said<Secret>, SettingsError> {
+    let Said { value, by } = key;
+    value.read().map(|value| Said { value, by })
 }
 
 fn read_key(path: &Path, by: &str) -> Result<Secret, SettingsError> {
@@ -352,11 +385,11 @@ fn read_key(path: &Path, by: &str) -> Result<Secret, SettingsError> {
     })
 }
 
-/// The nearest one that says it.
-fn first<T>(layers: &[Layer], value: impl Fn(&Layer) -> Option<T>) -> Option<(Said<T>, Rank)> {
-    layers.iter().find_map(|layer| {
+/// The nearest one that says it, and which layer that is.
+fn first<T>(layers: &[Layer], value: impl Fn(&Layer) -> Option<T>) -> Option<(Said<T>, usize)> {
+    layers.iter().enumerate().find_map(|(at, layer)| {
         let by = layer.by.clone();
-        value(layer).map(|value| (Said { value, by }, layer.rank))
+        value(layer).map(|value| (Said { value, by }, at))
     })
 }
 

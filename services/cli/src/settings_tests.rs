@@ -47,8 +47,12 @@ impl Around {
     }
 
     fn with_note(self, mode: u32) -> Self {
+        self.with_note_of(std::process::id(), mode)
+    }
+
+    fn with_note_of(self, pid: u32, mode: u32) -> Self {
         let note = DevNote {
-            pid: 1,
+            pid,
             url: "http://127.0.0.1:9999".to_owned(),
             key: "key-of-dev".to_owned(),
             project: "demo".to_owned(),
@@ -78,6 +82,13 @@ fn key(settings: &Settings) -> Option<&str> {
 fn url(url: &str) -> ConnectionArgs {
     ConnectionArgs {
         url: Some(url.to_owned()),
+        ..ConnectionArgs::default()
+    }
+}
+
+fn profile(name: &str) -> ConnectionArgs {
+    ConnectionArgs {
+        profile: Some(name.to_owned()),
         ..ConnectionArgs::default()
     }
 }
@@ -115,10 +126,6 @@ fn flags_win_over_variables_and_those_over_the_file() {
 fn a_profile_wins_over_the_top_of_the_file() {
     let around = Around::new(&[]).with_config(&config());
     around.write(".config/rdev/keys/staging", "key-of-staging\n", 0o600);
-    let profile = |name: &str| ConnectionArgs {
-        profile: Some(name.to_owned()),
-        ..ConnectionArgs::default()
-    };
     let staging = around.read(&profile("staging"));
     assert_eq!(staging.url.value, "https://staging");
     assert_eq!(key(&staging), Some("key-of-staging"));
@@ -148,11 +155,7 @@ fn a_key_goes_only_where_it_belongs() {
         "{:?}",
         settings.warnings
     );
-    let bare = ConnectionArgs {
-        profile: Some("bare".to_owned()),
-        ..ConnectionArgs::default()
-    };
-    assert_eq!(key(&around.read(&bare)), None);
+    assert_eq!(key(&around.read(&profile("bare"))), None);
 
     // One that is given together with it does.
     let around = Around::new(&[(KEY_VARIABLE, "key-of-env")]).with_config(&config());
@@ -166,6 +169,31 @@ fn a_key_goes_only_where_it_belongs() {
         ..url("https://elsewhere")
     };
     assert_eq!(key(&around.read(&args)), Some("key-of-flag"));
+    // Not if it has an address of its own.
+    let set = [(KEY_VARIABLE, "key-of-env"), (URL_VARIABLE, "https://env")];
+    let around = Around::new(&set).with_config(&config());
+    assert_eq!(
+        key(&around.read(&ConnectionArgs::default())),
+        Some("key-of-env")
+    );
+    assert_eq!(key(&around.read(&url("https://elsewhere"))), None);
+    // A profile that is asked for is as near as a flag, with its key.
+    around.write(".config/rdev/keys/staging", "key-of-staging\n", 0o600);
+    let staging = around.read(&profile("staging"));
+    assert_eq!(
+        (staging.url.value.as_str(), key(&staging)),
+        ("https://staging", Some("key-of-staging"))
+    );
+    assert_eq!(key(&around.read(&profile("bare"))), None);
+    // Nobody has said where it goes.
+    let around = Around::new(&[(KEY_VARIABLE, "key-of-env")]);
+    let settings = around.read(&ConnectionArgs::default());
+    assert_eq!(key(&settings), None);
+    assert!(
+        settings.warnings[0].contains(USUAL_URL),
+        "{:?}",
+        settings.warnings
+    );
     // That of `rdev dev` is for `rdev dev`.
     let around = Around::new(&[]).with_note(0o600);
     assert_eq!(key(&around.read(&url("https://elsewhere"))), None);
@@ -184,6 +212,13 @@ fn without_settings_it_is_this_machine() {
     let settings = Around::new(&[])
         .with_note(0o644)
         .read(&ConnectionArgs::default());
+    assert_eq!(
+        (settings.url.value.as_str(), key(&settings)),
+        (USUAL_URL, None)
+    );
+    // Its process is gone, and anybody may listen there. No process has the largest number.
+    let around = Around::new(&[]).with_note_of(i32::MAX.cast_unsigned(), 0o600);
+    let settings = around.read(&ConnectionArgs::default());
     assert_eq!(
         (settings.url.value.as_str(), key(&settings)),
         (USUAL_URL, None)
@@ -210,8 +245,17 @@ fn what_is_wrong_is_named() {
         key_file: Some(PathBuf::from("missing")),
         ..ConnectionArgs::default()
     };
-    let refused = Around::new(&[]).refused(&args);
+    let named = Around::new(&[(URL_VARIABLE, "http://x")]);
+    let refused = named.refused(&args);
     assert!(refused.contains("--key-file: missing"), "{refused}");
+    // One that is not meant is not read.
+    let set = [(URL_VARIABLE, "http://x"), (KEY_FILE_VARIABLE, "missing")];
+    let around = Around::new(&set).with_config(&config());
+    around.write(".config/rdev/keys/staging", "key-of-staging\n", 0o600);
+    assert_eq!(
+        key(&around.read(&profile("staging"))),
+        Some("key-of-staging")
+    );
     let args = ConnectionArgs {
         config: Some(PathBuf::from("missing.toml")),
         ..ConnectionArgs::default()

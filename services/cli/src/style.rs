@@ -63,11 +63,37 @@ impl Style {
     }
 }
 
-/// A text on one line of at most so many characters, without anything that a terminal would obey.
+/// A text of many lines, without anything that a terminal would obey or that turns what people read
+/// around: what others wrote.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmless = |character: &char| {
+        matches!(character, '\n' | '\t') || !character.is_control() && !is_unseen(*character)
+    };
+    text.chars().filter(is_harmless).collect()
+}
+
+/// Marks that have no width, or change the direction of what is beside them.
+const fn is_unseen(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// The same on one line of at most so many characters.
 pub(crate) fn one_line(text: &str, max_chars: usize) -> String {
     let mut line = String::new();
     let mut last_blank = true;
-    for (count, character) in text.chars().enumerate() {
+    let seen = text.chars().filter(|character| !is_unseen(*character));
+    for (count, character) in seen.enumerate() {
         if count >= max_chars {
             line.push('…');
             break;
@@ -94,9 +120,16 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_others_stay_lines_and_nothing_more() {
+        assert_eq!(harmless("a\tb\nc"), "a\tb\nc");
+        assert_eq!(harmless("\x1b]0;x\x07\r\u{9b}2Jü\u{202e}界"), "]0;x2Jü界");
+    }
+
+    #[test]
     fn a_line_is_one_line_and_no_order_to_a_terminal() {
         assert_eq!(one_line(" a\n\tb\x1b[2J c ", 80), "a b [2J c");
         assert_eq!(one_line("abcdef", 3), "abc…");
         assert_eq!(one_line("abc", 3), "abc");
+        assert_eq!(one_line("a\u{202e}b\u{200b}c", 3), "abc");
     }
 }

@@ -185,3 +185,59 @@ async fn what_is_refused_is_told_with_what_to_do() -> Outcome<()> {
     person.says(&["exec", "--no-such-flag"]).await?.expect(2)?;
     Ok(())
 }
+
+#[tokio::test]
+async fn whatever_is_left_of_a_command_tells_its_end() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    let command = ["exec", "--json", "--id", "ended", "--", "echo one; exit 7"];
+    let said = person.says(&command).await?.expect(7)?.text();
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap_or_default())?;
+    let last = last["id"].as_str().unwrap_or_default();
+    // There is nothing more to be seen, but an end to be told.
+    let said = person.says(&["attach", "--after", last, "ended"]).await?;
+    assert_eq!(said.expect(7)?.text(), "");
+
+    // Polls know the present, too.
+    let begin = ["exec", "-d", "--id", "runs", "--", "echo two; sleep 1000"];
+    person.says(&begin).await?.expect(0)?;
+    let shown = async {
+        loop {
+            let said = person.says(&["logs", "--poll", "runs"]).await?.expect(0)?;
+            if said.text() == "two\n" {
+                return Outcome::Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(super::PATIENCE, shown).await??;
+    let mut feed = person.begins(&["logs", "-f", "--poll"])?;
+    feed.until("two").await?;
+    person
+        .says(&["exec", "--", "echo three"])
+        .await?
+        .expect(0)?;
+    feed.until("three").await?;
+    feed.signal(Signal::INT)?;
+    feed.end().await?;
+    person.says(&["cancel", "runs"]).await?.expect(0)?;
+    let said = person.says(&["logs", "-f", "-n", "3"]).await?.expect(125)?;
+    assert!(said.stderr.contains("name the exec"), "{}", said.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_whose_input_is_lost_is_canceled() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    // A directory can be opened, and not be read.
+    let mut command = person.rdev(&["exec", "-i", "--id", "starved", "--", "cat"]);
+    command.stdin(std::fs::File::open(person.home())?);
+    let said = super::ended(command).await?.expect(125)?;
+    assert!(
+        said.stderr.contains("could not be read to its end"),
+        "{}",
+        said.stderr
+    );
+    person.says(&["attach", "starved"]).await?.expect(122)?;
+    Ok(())
+}

@@ -1,8 +1,10 @@
 //! A command in a terminal, at a terminal.
 
 use rdev_tests::Outcome;
+use rdev_tests::world::World;
 
-use super::super::world;
+use super::super::keys::{key_of, keys};
+use super::super::{options, world};
 use super::Person;
 use super::pty::AtTerminal;
 
@@ -68,5 +70,63 @@ async fn who_waits_at_a_terminal_is_told_what_for() -> Outcome<()> {
     seat.until("\r\x1b[Kno line end")?;
     let (code, shown) = seat.end().await?;
     assert_eq!(code, Some(0), "{shown}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_type_can_leave() -> Outcome<()> {
+    let mut world = World::bare(options().variable("RDEV_REQUIRE_KEYS", "true")).await?;
+    let create = |scopes| {
+        [
+            "create",
+            "--name",
+            "k",
+            "--project",
+            "demo",
+            "--scope",
+            scopes,
+        ]
+    };
+    let writer = keys(&world, &create("exec,read")).await?;
+    let reader = keys(&world, &create("read")).await?;
+    let (_gateway, client) = world.gateway()?;
+    let client = client.with_key(key_of(&writer)?)?;
+    let _others = [world.projector()?, world.executor()?];
+    world.ready(&client).await?;
+    let session = client.session("pod").await?;
+    let person = |key| -> Outcome<Person> {
+        let person = Person::of(&client)?.with("RDEV_SESSION", &session);
+        Ok(person.with("RDEV_API_KEY", key_of(key)?))
+    };
+    let shell = ["exec", "-t", "--id", "looked-at", "--", "echo re''ady; cat"];
+    let mut seat = AtTerminal::start(person(&writer)?.rdev(&shell))?;
+    seat.until("ready")?;
+    let mut looks = AtTerminal::start(person(&reader)?.rdev(&["attach", "looked-at"]))?;
+    looks.until("what is typed is not handed on any more")?;
+    looks.types("\x03")?;
+    let (code, shown) = looks.end().await?;
+    assert_eq!(code, Some(123), "{shown}");
+    let mut looks = AtTerminal::start(person(&reader)?.rdev(&["attach", "looked-at"]))?;
+    looks.until("what is typed is not handed on any more")?;
+    looks.types("x\r~.")?;
+    let (code, shown) = looks.end().await?;
+    assert_eq!(code, Some(123), "{shown}");
+    // It goes on for whoever may.
+    seat.types("still here\r")?;
+    seat.until("still here\r\nstill here\r\n")?;
+    seat.types("\x04")?;
+    let (code, shown) = seat.end().await?;
+    assert_eq!(code, Some(0), "{shown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_script_types_into_a_terminal_to_its_end() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    let command = ["exec", "-t", "--", "stty -echo; echo re''ady; cat; exit 4"];
+    let said = person.says_given(&command, b"one\ntwo\n".to_vec()).await?;
+    let text = said.expect(4)?.text();
+    assert!(text.ends_with("one\r\ntwo\r\n"), "{text:?}");
     Ok(())
 }

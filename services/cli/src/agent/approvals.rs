@@ -9,14 +9,17 @@ use rdev_contract::http::AnswerRequest;
 use rdev_contract::id::ExecId;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use super::turn::telling;
-use crate::api::{Api, place};
+use crate::api::{Api, ApiError, place};
 use crate::progress::Progress;
 use crate::style::one_line;
 
-/// What is shown of what is asked.
-const INPUT_MAX_CHARS: usize = 400;
+/// What is shown of a line of what is asked.
+const LINE_MAX_CHARS: usize = 2_000;
+/// Lines that are shown of one question; whoever wants to see more than a screen looks elsewhere.
+const QUESTION_MAX_LINES: usize = 60;
+/// Lines that were typed ahead.
 const LINES_MAX: usize = 16;
 
 /// Asks, one question at a time.
@@ -24,6 +27,8 @@ pub(crate) struct Asker {
     lines: mpsc::Receiver<String>,
     /// The first one is being asked.
     pending: VecDeque<Approval>,
+    /// The answer that is on its way, and of which question. It is given even if nobody waits for it.
+    giving: Option<(String, JoinHandle<Result<Value, ApiError>>)>,
     /// Nobody types any more.
     is_alone: bool,
 }
@@ -52,6 +57,7 @@ impl Asker {
         Self {
             lines,
             pending: VecDeque::new(),
+            giving: None,
             is_alone: false,
         }
     }
@@ -80,12 +86,20 @@ impl Asker {
 
     fn put(&self, progress: &Progress) {
         if let Some(approval) = self.pending.front() {
-            progress.note(&question(approval, progress));
+            progress.note_styled(&question(approval, progress));
         }
     }
 
-    /// Waits for an answer from here, and gives it.
+    /// Waits for an answer from here, or for the gateway to take the one that is on its way. Nothing is
+    /// lost when whoever waits turns to something else.
     pub(crate) async fn answered(&mut self, api: &Api, exec: &ExecId, progress: &Progress) {
+        if let Some((_, giving)) = &mut self.giving {
+            let given = giving.await;
+            return self.given(
+                given.unwrap_or_else(|error| Err(ApiError::Broken(error.to_string()))),
+                progress,
+            );
+        }
         if self.is_alone || self.pending.is_empty() {
             return std::future::pending().await;
         }
@@ -100,12 +114,26 @@ impl Asker {
             return self.put(progress);
         };
         let path = place::approval(exec, &approval.approval_id);
-        let given = api.post::<Value>(&path, &answer).await;
-        self.pending.pop_front();
-        if let Err(error) = given {
-            progress.note(&format!("that answer was not taken: {error}"));
+        let (api, id) = (api.clone(), approval.approval_id.clone());
+        let giving = tokio::spawn(async move { api.post::<Value>(&path, &answer).await });
+        self.giving = Some((id, giving));
+    }
+
+    fn given(&mut self, given: Result<Value, ApiError>, progress: &Progress) {
+        let Some((id, _)) = self.giving.take() else {
+            return;
+        };
+        match given {
+            Ok(_) => self.forget(&id, progress),
+            Err(error) => {
+                progress.note(&format!("that answer was not taken: {error}"));
+                if error.is_retryable() {
+                    self.put(progress);
+                } else {
+                    self.forget(&id, progress);
+                }
+            }
         }
-        self.put(progress);
     }
 }
 
@@ -114,20 +142,58 @@ fn question(approval: &Approval, progress: &Progress) -> String {
     let input = approval.input.as_ref();
     let input = input.and_then(|input| serde_json::from_str::<Value>(input.get()).ok());
     let input = input.map_or_else(
-        || format!("{} bytes of input", approval.input_bytes),
-        |input| one_line(&telling(&input), INPUT_MAX_CHARS),
+        || vec![format!("{} bytes of input", approval.input_bytes)],
+        |input| told(&input),
     );
     let always = if approval.suggestions.is_some() {
         ", always"
     } else {
         ""
     };
-    format!(
-        "{} {} {input}\n      {}",
+    let mut text = format!(
+        "{} {}",
         style.yellow("may it use"),
-        style.bold(&one_line(&approval.tool_name, INPUT_MAX_CHARS)),
-        style.bold(&format!("yes{always}, no, or stop?")),
-    )
+        style.bold(&one_line(&approval.tool_name, LINE_MAX_CHARS)),
+    );
+    for line in input {
+        text += "\n      ";
+        text += &line;
+    }
+    text + "\n      " + &style.bold(&format!("yes{always}, no, or stop?"))
+}
+
+/// All that a tool would be used with, since all of it is allowed by a yes: a field a line, and more
+/// where a field has more.
+fn told(input: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    match input.as_object() {
+        Some(fields) => {
+            for (name, value) in fields {
+                let value = format!("{name}: {}", text(value));
+                let mut indent = "";
+                for line in value.lines() {
+                    lines.push(format!("{indent}{}", one_line(line, LINE_MAX_CHARS)));
+                    indent = "  ";
+                }
+            }
+        }
+        None => lines.extend(
+            text(input)
+                .lines()
+                .map(|line| one_line(line, LINE_MAX_CHARS)),
+        ),
+    }
+    if lines.len() > QUESTION_MAX_LINES {
+        let more = lines.len() - QUESTION_MAX_LINES;
+        lines.truncate(QUESTION_MAX_LINES);
+        lines.push(format!("(and {more} more lines, which are not shown)"));
+    }
+    lines
 }
 
 fn typed(line: &str) -> Typed {
@@ -185,6 +251,19 @@ mod tests {
         assert_eq!(
             (stop.decision.as_str(), stop.interrupt),
             ("deny", Some(true))
+        );
+    }
+
+    #[test]
+    fn everything_that_a_yes_allows_is_told() {
+        let input = serde_json::json!({"command": "ls\n\u{1b}[2Krm -r /", "timeout": 5});
+        let lines = ["command: ls", "  [2Krm -r /", "timeout: 5"];
+        assert_eq!(told(&input), lines);
+        let long = serde_json::json!("x\n".repeat(QUESTION_MAX_LINES + 2));
+        let told = told(&long);
+        assert_eq!(
+            told.last().unwrap(),
+            "(and 2 more lines, which are not shown)"
         );
     }
 

@@ -7,6 +7,7 @@ use rdev_contract::http::Problem;
 use reqwest::StatusCode;
 
 use super::is_of_a_proxy;
+use crate::style::one_line;
 
 /// Of an answer that is none of ours, as much as says whose it is.
 const STRANGE_MAX_CHARS: usize = 200;
@@ -70,12 +71,10 @@ impl ApiError {
     }
 
     pub(super) fn strange(base: &str, status: StatusCode, text: &str) -> Self {
-        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text = if line.is_empty() {
-            "nothing else".to_owned()
-        } else {
-            line.chars().take(STRANGE_MAX_CHARS).collect()
-        };
+        let mut text = one_line(text, STRANGE_MAX_CHARS);
+        if text.is_empty() {
+            text = "nothing else".to_owned();
+        }
         Self::Strange {
             base: base.to_owned(),
             status,

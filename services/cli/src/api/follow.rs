@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::error::innermost;
 use super::sse::{SseEvent, SseParser};
-use super::{Api, ApiError};
+use super::{Api, ApiError, pause};
 
 /// Gateways say something every 15 s unless told otherwise; after this much silence the connection
 /// is taken for dead, and another costs nothing.
@@ -161,8 +161,7 @@ impl Follower {
             if self.sender.send(News::Lost(why)).await.is_err() {
                 return;
             }
-            let pause = self.retry.take().unwrap_or(delay).min(RETRY_DELAY_MAX);
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause(delay, self.retry.take())).await;
             delay = (delay * 2).min(RETRY_DELAY_MAX);
         }
     }
@@ -188,7 +187,7 @@ impl Follower {
         let mut answer = match answer {
             Ok(answer) if answer.status() == StatusCode::NO_CONTENT => return Ended::Over,
             Ok(answer) => answer,
-            Err(error) => return ended_by(error),
+            Err(error) => return self.ended_by(error),
         };
         let (mut parser, mut is_greeted) = (SseParser::default(), false);
         loop {
@@ -231,9 +230,12 @@ impl Follower {
     }
 
     async fn poll(&mut self) -> Ended {
+        // Nothing is waited for before there was an answer with all that there is, as of a stream.
+        let (mut is_caught_up, mut waits) = (false, false);
         loop {
             let request = self.request("application/json").timeout(POLL_TIMEOUT);
-            let wait = POLL_WAIT_SECONDS.to_string();
+            let wait = if waits { POLL_WAIT_SECONDS } else { 0 };
+            let wait = wait.to_string();
             let answer = match self.api.answer(request.query(&[("wait", &wait)])).await {
                 Ok(answer) if answer.status() == StatusCode::NO_CONTENT => return Ended::Over,
                 Ok(answer) => answer,
@@ -246,7 +248,7 @@ impl Follower {
                         }
                         continue;
                     }
-                    None => return ended_by(error),
+                    None => return self.ended_by(error),
                 },
             };
             let page = match page(answer).await {
@@ -254,7 +256,17 @@ impl Follower {
                 Err(why) => return Ended::Lost(why),
             };
             let events = page.events.into_iter().map(PolledEvent::into_event);
-            if let Some(ended) = self.give(events.collect()).await {
+            let mut events: Vec<_> = events.collect();
+            waits = page.caught_up || events.is_empty();
+            if page.caught_up && !is_caught_up && !page.complete {
+                is_caught_up = true;
+                events.push(SseEvent {
+                    id: page.next.clone(),
+                    name: frame_name::CAUGHT_UP.to_owned(),
+                    data: "{}".to_owned(),
+                });
+            }
+            if let Some(ended) = self.give(events).await {
                 return ended;
             }
             self.after = Some(page.next);
@@ -304,6 +316,14 @@ impl Follower {
         ended
     }
 
+    fn ended_by(&mut self, error: ApiError) -> Ended {
+        if error.is_retryable() {
+            self.retry = error.retry_after();
+            return Ended::Lost(error.to_string());
+        }
+        Ended::Failed(error)
+    }
+
     /// Whether an event was not given out before. Of one exec the numbers have no gaps.
     fn is_new(&mut self, event: &SseEvent) -> Result<bool, ApiError> {
         if event.name == frame_name::GAP {
@@ -350,13 +370,6 @@ pub(crate) fn number_of(id: &str) -> Option<u64> {
     id.parse::<Cursor>().ok().map(|cursor| cursor.number.0)
 }
 
-fn ended_by(error: ApiError) -> Ended {
-    if error.is_retryable() {
-        return Ended::Lost(error.to_string());
-    }
-    Ended::Failed(error)
-}
-
 /// What was asked for is gone; this is where what is left begins, and what says so.
 fn resume_from(error: &ApiError) -> Option<(String, SseEvent)> {
     let problem = error.problem()?;
@@ -380,6 +393,7 @@ fn resume_from(error: &ApiError) -> Option<(String, SseEvent)> {
 struct PolledPage {
     events: Vec<PolledEvent>,
     next: String,
+    caught_up: bool,
     complete: bool,
 }
 

@@ -10,8 +10,9 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::ending::Ending;
 use super::interrupts::{Interrupts, cancel};
+use super::seat::Seat;
 use super::show::Form;
-use super::{FollowArgs, Following, Seat, plan};
+use super::{FollowArgs, Following, plan};
 use crate::api::follow::TAIL;
 use crate::api::{Api, ApiError, place};
 use crate::client::begin;
@@ -66,7 +67,7 @@ pub(crate) async fn run(options: Options) -> Done<Ending> {
         Form::Plain
     };
     let mut seat = if options.stdin {
-        Seat::Pipe
+        Seat::Pipe { is_new: false }
     } else {
         Seat::None
     };

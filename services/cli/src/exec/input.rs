@@ -3,7 +3,8 @@
 //! Each piece says where it is in the whole, so it may be sent again. While one is on its way, more is
 //! read; at the end of a terminal's line nothing waits for more.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
+use std::time::Duration;
 
 use rdev_contract::http::StdinAccepted;
 use rdev_contract::id::ExecId;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::interrupts::Interrupts;
 use crate::api::{Api, ApiError, place};
+use crate::failure::{Done, Failure};
 use crate::progress::Progress;
 
 /// As much as a pipe holds.
@@ -19,109 +21,199 @@ const READ_MAX_BYTES: usize = 64 * 1024;
 const WAITING_MAX: usize = 16;
 /// A piece of standard input may not be longer.
 const PIECE_MAX_BYTES: usize = 512 * 1024;
+/// Of what is typed, or pasted, while nothing can be sent.
+const TYPED_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Ctrl-C, as a terminal's key.
+const INTERRUPT: u8 = 3;
 
-/// What was read.
-pub(crate) type Pieces = mpsc::Receiver<Vec<u8>>;
+/// What was read, or why nothing more can be.
+pub(crate) type Pieces = mpsc::Receiver<io::Result<Vec<u8>>>;
+
+/// Where input goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) api: Api,
+    pub(crate) exec: ExecId,
+    /// A piece is tried again for so long.
+    pub(crate) patience: Duration,
+}
 
 /// Reads standard input until it ends, in a thread of its own: a read cannot be given up.
 pub(crate) fn read() -> Pieces {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     std::thread::spawn(move || {
-        let mut stdin = std::io::stdin().lock();
+        let mut stdin = io::stdin().lock();
         let mut buffer = vec![0; READ_MAX_BYTES];
         loop {
-            match stdin.read(&mut buffer) {
+            let read = match stdin.read(&mut buffer) {
                 Ok(0) => return,
-                Ok(count) => {
-                    if sender.blocking_send(buffer[..count].to_vec()).is_err() {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return,
+                Ok(count) => Ok(buffer[..count].to_vec()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let is_last = read.is_err();
+            if sender.blocking_send(read).is_err() || is_last {
+                return;
             }
         }
     });
     receiver
 }
 
-/// Hands the pieces on, from `offset` on; closes the command's input behind the last one.
-pub(crate) async fn hand_on(api: Api, exec: ExecId, mut pieces: Pieces, progress: Progress) {
-    let mut offset = match next_offset(&api, &exec).await {
-        Ok(offset) => offset,
-        Err(error) => return refused(&error, &progress),
-    };
-    while let Some(mut piece) = pieces.recv().await {
+/// Hands the pieces on, from where the last one ended; closes the command's input behind the last one.
+///
+/// # Errors
+/// When the command has not got all of it and can take more: its input is not closed then.
+pub(crate) async fn hand_on(target: Target, pieces: Pieces) -> Done<()> {
+    match all(&target, pieces).await {
+        Err(NotHandedOn::Refused(error)) if is_none_of_our_troubles(&error) => Ok(()),
+        Err(NotHandedOn::Refused(error)) => Err(Failure::new(format!(
+            "standard input could not be handed on to its end: {error}"
+        ))),
+        Err(NotHandedOn::Unread(error)) => Err(Failure::new(format!(
+            "standard input could not be read to its end: {error}"
+        ))),
+        Ok(()) => Ok(()),
+    }
+}
+
+enum NotHandedOn {
+    Refused(ApiError),
+    Unread(io::Error),
+}
+
+async fn all(target: &Target, mut pieces: Pieces) -> Result<(), NotHandedOn> {
+    let mut offset = target.next_offset().await.map_err(NotHandedOn::Refused)?;
+    let mut failed = None;
+    while failed.is_none()
+        && let Some(piece) = pieces.recv().await
+    {
+        let mut piece = piece.map_err(NotHandedOn::Unread)?;
         while piece.len() + READ_MAX_BYTES <= PIECE_MAX_BYTES
             && let Ok(more) = pieces.try_recv()
         {
-            piece.extend_from_slice(&more);
+            match more {
+                Ok(more) => piece.extend_from_slice(&more),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
         }
-        match send(&api, &exec, offset, &piece, false).await {
-            Ok(next) => offset = next,
-            Err(error) => return refused(&error, &progress),
-        }
+        let sent = target.send(offset, &piece, false).await;
+        offset = sent.map_err(NotHandedOn::Refused)?;
     }
-    if let Err(error) = send(&api, &exec, offset, &[], true).await {
-        refused(&error, &progress);
+    if let Some(error) = failed {
+        return Err(NotHandedOn::Unread(error));
     }
+    let closed = target.send(offset, &[], true).await;
+    closed.map(drop).map_err(NotHandedOn::Refused)
 }
 
-/// What is typed at a terminal: as above, but looked through for what is meant for us.
+/// What is typed at a terminal: as above, but looked through for what is meant for us. That is heard
+/// whatever becomes of the rest: who cannot type any more can still leave.
 pub(crate) async fn type_in(
-    api: Api,
-    exec: ExecId,
-    mut keys: Pieces,
+    target: Target,
+    keys: Pieces,
     progress: Progress,
     interrupts: Interrupts,
 ) {
-    let mut offset = match next_offset(&api, &exec).await {
-        Ok(offset) => offset,
-        Err(error) => return refused(&error, &progress),
-    };
-    let mut escape = Escape::default();
-    while let Some(mut typed) = keys.recv().await {
-        while let Ok(more) = keys.try_recv() {
-            typed.extend_from_slice(&more);
+    let (typed, to_send) = mpsc::channel(1);
+    let sending = async {
+        let Err(error) = send_typed(&target, to_send).await else {
+            return false;
+        };
+        if error.code() == Some("exec_complete") {
+            return false;
         }
-        let (bytes, leaves) = escape.look(&typed);
-        if leaves {
-            return interrupts.leave();
-        }
-        for piece in bytes.chunks(PIECE_MAX_BYTES) {
-            match send(&api, &exec, offset, piece, false).await {
-                Ok(next) => offset = next,
-                Err(error) => return refused(&error, &progress),
-            }
-        }
-    }
-}
-
-/// Where the next piece has to begin.
-async fn next_offset(api: &Api, exec: &ExecId) -> Result<u64, ApiError> {
-    send(api, exec, 0, &[], false).await
-}
-
-async fn send(
-    api: &Api,
-    exec: &ExecId,
-    offset: u64,
-    piece: &[u8],
-    ends: bool,
-) -> Result<u64, ApiError> {
-    let end = if ends { "&end=true" } else { "" };
-    let path = place::of_exec(exec, &format!("stdin?offset={offset}{end}"));
-    let accepted: StdinAccepted = api.post_bytes(&path, piece.to_vec()).await?;
-    Ok(accepted.next_offset)
-}
-
-/// A command that has ended, or reads no more, is none of our troubles.
-fn refused(error: &ApiError, progress: &Progress) {
-    if !matches!(error.code(), Some("exec_complete" | "stdin_closed")) {
         progress.note(&format!(
-            "standard input is not handed on any more: {error}"
+            "what is typed is not handed on any more: {error}; Ctrl-C leaves the command alone"
         ));
+        true
+    };
+    listen(keys, typed, sending, &progress, &interrupts).await;
+}
+
+/// `sending` says whether keys are lost from then on.
+async fn listen(
+    mut keys: Pieces,
+    typed: mpsc::Sender<Vec<u8>>,
+    sending: impl Future<Output = bool>,
+    progress: &Progress,
+    interrupts: &Interrupts,
+) {
+    let (mut escape, mut waiting) = (Escape::default(), Vec::new());
+    let (mut is_sending, mut is_deaf) = (true, false);
+    let mut sending = std::pin::pin!(sending);
+    loop {
+        tokio::select! {
+            read = keys.recv() => {
+                let read = match read {
+                    Some(Ok(read)) => read,
+                    Some(Err(error)) => {
+                        progress.note(&format!("the terminal cannot be read any more: {error}"));
+                        break;
+                    }
+                    None => break,
+                };
+                let (bytes, leaves) = escape.look(&read);
+                if leaves || is_deaf && read.contains(&INTERRUPT) {
+                    return interrupts.leave();
+                }
+                if is_sending && waiting.len() + bytes.len() <= TYPED_MAX_BYTES {
+                    waiting.extend_from_slice(&bytes);
+                }
+            }
+            permit = typed.reserve(), if is_sending && !waiting.is_empty() => {
+                if let Ok(permit) = permit {
+                    permit.send(std::mem::take(&mut waiting));
+                } else {
+                    waiting.clear();
+                }
+            }
+            lost = &mut sending, if is_sending => (is_sending, is_deaf) = (false, lost),
+        }
     }
+    // Nobody types any more; what was typed is still for the command.
+    if is_sending {
+        let rest = async {
+            if !waiting.is_empty() {
+                let _ = typed.send(waiting).await;
+            }
+            drop(typed);
+        };
+        tokio::join!(rest, sending);
+    }
+}
+
+async fn send_typed(target: &Target, mut typed: mpsc::Receiver<Vec<u8>>) -> Result<(), ApiError> {
+    let mut offset = target.next_offset().await?;
+    while let Some(typed) = typed.recv().await {
+        for piece in typed.chunks(PIECE_MAX_BYTES) {
+            offset = target.send(offset, piece, false).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Target {
+    /// Where the next piece has to begin.
+    async fn next_offset(&self) -> Result<u64, ApiError> {
+        self.send(0, &[], false).await
+    }
+
+    async fn send(&self, offset: u64, piece: &[u8], ends: bool) -> Result<u64, ApiError> {
+        let end = if ends { "&end=true" } else { "" };
+        let path = place::of_exec(&self.exec, &format!("stdin?offset={offset}{end}"));
+        let sent = self.api.post_bytes(&path, piece.to_vec(), self.patience);
+        let accepted: StdinAccepted = sent.await?;
+        Ok(accepted.next_offset)
+    }
+}
+
+/// A command that has ended, or reads no more, has had what it wants.
+fn is_none_of_our_troubles(error: &ApiError) -> bool {
+    matches!(error.code(), Some("exec_complete" | "stdin_closed"))
 }
 
 /// Looks for `~.` at the beginning of a line, as of ssh: leave. `~~` there is one `~`.

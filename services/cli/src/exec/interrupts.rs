@@ -143,6 +143,9 @@ impl Listener {
                 }
             }
         }
+        // Whoever asks for it cancels it once it is.
+        self.progress
+            .note("it is not there to be canceled yet; Ctrl-C again leaves it alone");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events of an exec, shown: the command's bytes as they are, an agent's turn for people, or every event
 //! as a line of JSON.
 
+use std::borrow::Cow;
 use std::io;
 use std::io::IsTerminal as _;
 
@@ -12,6 +13,7 @@ use super::sink::Standard;
 use crate::agent::turn::{Piece, Turn};
 use crate::api::sse::SseEvent;
 use crate::progress::Progress;
+use crate::style::harmless;
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +47,10 @@ pub(crate) struct Show {
     is_on_terminal: [bool; 2],
     /// Every byte from the first one on was shown.
     is_whole: bool,
-    /// The id of the last event that was shown.
+    /// The id of the last event of which everything was written.
     pub(crate) last_id: Option<String>,
+    /// That of the last one that is gathered to be written.
+    gathered_id: Option<String>,
     /// Events with a number.
     pub(crate) count: u64,
 }
@@ -62,6 +66,7 @@ impl Show {
             is_on_terminal: [io::stdout().is_terminal(), io::stderr().is_terminal()],
             is_whole,
             last_id: None,
+            gathered_id: None,
             count: 0,
         }
     }
@@ -75,7 +80,7 @@ impl Show {
             Form::Json => self.json(event).await?,
             Form::Plain => self.plain(event).await?,
         };
-        self.last_id = Some(event.id.clone());
+        self.gathered_id = Some(event.id.clone());
         Ok(shown)
     }
 
@@ -124,7 +129,14 @@ impl Show {
     /// When they cannot be written.
     pub(crate) async fn own(&mut self, pieces: &[Piece]) -> io::Result<()> {
         for piece in pieces {
-            self.sink.put_own(piece.to, piece.text.as_bytes()).await?;
+            // What goes to standard error has our colours, and was looked through before.
+            let is_for_eyes = piece.to == OutputStream::Stdout && self.is_on_terminal[0];
+            let text = if is_for_eyes {
+                Cow::Owned(harmless(&piece.text))
+            } else {
+                Cow::Borrowed(piece.text.as_str())
+            };
+            self.sink.put_own(piece.to, text.as_bytes()).await?;
         }
         Ok(())
     }
@@ -175,7 +187,11 @@ impl Show {
     /// # Errors
     /// When it cannot be written.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush().await
+        self.sink.flush().await?;
+        if let Some(id) = self.gathered_id.take() {
+            self.last_id = Some(id);
+        }
+        Ok(())
     }
 
     /// Compares what was shown with what was read in the pod.

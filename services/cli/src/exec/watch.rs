@@ -14,6 +14,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::ending::Ending;
 use super::interrupts::Interrupts;
+use super::seat::Tasks;
 use super::show::{Show, Shown};
 use crate::agent::approvals::Asker;
 use crate::api::follow::News;
@@ -28,6 +29,8 @@ const NEXT_LOOK: Duration = Duration::from_millis(800);
 /// A take-over takes 6 s at most; beyond, looks become rarer.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever leaves waits so long for what is being written, so that coming back shows nothing twice.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How watching ended.
 #[derive(Debug)]
@@ -68,29 +71,32 @@ impl Watch<'_> {
         let onlooker = looks.then(|| {
             let (api, exec, progress) =
                 (self.api.clone(), self.exec.clone(), self.progress.clone());
-            tokio::spawn(look_on(api, exec, progress, Arc::clone(&heard)))
+            let looking = look_on(api, exec, progress, Arc::clone(&heard));
+            Tasks::one(tokio::spawn(looking).abort_handle())
         });
         let interrupts = self.interrupts;
         let watched = tokio::select! {
             watched = self.read(&mut news, &heard) => watched,
-            ending = left(interrupts) => Ok(Watched::Left(ending)),
+            ending = left_for_long(interrupts) => Ok(Watched::Left(ending)),
         };
-        if let Some(onlooker) = onlooker {
-            onlooker.abort();
-            let _ = onlooker.await;
-        }
+        drop(onlooker);
         self.progress.clear();
         watched
     }
 
     async fn read(&mut self, news: &mut Receiver<News>, heard: &Notify) -> Done<Watched> {
         loop {
-            let next = match &mut self.asker {
-                Some(asker) => tokio::select! {
-                    next = news.recv() => next,
-                    () = asker.answered(self.api, self.exec, self.progress) => continue,
-                },
-                None => news.recv().await,
+            let interrupts = self.interrupts;
+            let answered = async {
+                match &mut self.asker {
+                    Some(asker) => asker.answered(self.api, self.exec, self.progress).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let next = tokio::select! {
+                ending = left(interrupts) => return Ok(Watched::Left(ending)),
+                next = news.recv() => next,
+                () = answered => continue,
             };
             match next {
                 Some(News::Events(events)) => {
@@ -171,6 +177,12 @@ async fn left(interrupts: Option<&Interrupts>) -> Ending {
         Some(interrupts) => interrupts.left().await,
         None => std::future::pending().await,
     }
+}
+
+async fn left_for_long(interrupts: Option<&Interrupts>) -> Ending {
+    let ending = left(interrupts).await;
+    tokio::time::sleep(LEAVE_TIMEOUT).await;
+    ending
 }
 
 fn unread(error: io::Error) -> Done<Watched> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Rank, SettingsError, Surroundings};
+use super::{SettingsError, Surroundings};
 
 const NAME: &str = "rdev/config.toml";
 /// Permissions of others than the owner.
@@ -143,7 +143,7 @@ impl ConfigFile {
     pub(super) fn layers(
         &self,
         profile: Option<&str>,
-    ) -> Result<Vec<(Rank, String, Values)>, SettingsError> {
+    ) -> Result<Vec<(String, Values)>, SettingsError> {
         let path = self.path.display();
         let mut layers = Vec::new();
         if let Some(name) = profile.or(self.profile.as_deref()) {
@@ -159,13 +159,9 @@ impl ConfigFile {
                     },
                 });
             };
-            layers.push((
-                Rank::Profile,
-                format!("profile {name} of {path}"),
-                values.clone(),
-            ));
+            layers.push((format!("profile {name} of {path}"), values.clone()));
         }
-        layers.push((Rank::File, path.to_string(), self.top.clone()));
+        layers.push((path.to_string(), self.top.clone()));
         Ok(layers)
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::file::directory;
@@ -43,7 +44,8 @@ fn path(around: &impl Surroundings) -> Option<PathBuf> {
 }
 
 impl DevNote {
-    /// The note of this user, if there is one that only this user can have written.
+    /// The note of this user, if there is one that only this user can have written, and if its process
+    /// lives: where a killed one listened, somebody else may by now.
     pub(super) fn read(around: &impl Surroundings) -> Option<Self> {
         let path = path(around)?;
         let metadata = std::fs::metadata(&path).ok()?;
@@ -51,7 +53,13 @@ impl DevNote {
         if !is_own || metadata.mode() & OTHERS != 0 {
             return None;
         }
-        serde_json::from_slice(&std::fs::read(&path).ok()?).ok()
+        let note: Self = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+        note.is_alive().then_some(note)
+    }
+
+    fn is_alive(&self) -> bool {
+        let pid = self.pid.try_into().ok().and_then(Pid::from_raw);
+        pid.is_some_and(|pid| test_kill_process(pid).is_ok())
     }
 
     /// Leaves it. Without a home directory there is nowhere to leave it, which is no error.
