@@ -116,7 +116,8 @@ impl Rollout {
     }
 
     /// Starts one of the other build, and ends the one that there was as soon as the new one works.
-    async fn replace(&mut self, part: Part, way: Way) -> Outcome<()> {
+    /// `is_earlier`: the other build may be from before the tables that are there.
+    async fn replace(&mut self, part: Part, way: Way, is_earlier: bool) -> Outcome<()> {
         let new = match part {
             Part::Projector => {
                 let projector = self.world.projector()?;
@@ -125,7 +126,8 @@ impl Rollout {
                     said = projector.until_it_says(NOT_ON_NEWER_TABLES) => said.map(|()| false)?,
                 };
                 if !stands_by {
-                    return Ok(());
+                    let refused = "a build refuses its own tables";
+                    return is_earlier.then_some(()).ok_or_else(|| refused.into());
                 }
                 projector
             }
@@ -305,7 +307,8 @@ async fn roll(from: &str, to: &str, order: [Part; 3], ways: [Way; 3]) -> Outcome
     for (pass, (build, way)) in [to, from, to].into_iter().zip(ways).enumerate() {
         rollout.use_build(build)?;
         for part in order {
-            rollout.replace(part, way).await?;
+            let is_earlier = build == from && from != to;
+            rollout.replace(part, way, is_earlier).await?;
             stepping.step(&rollout).await?;
             rollout
                 .stage(&format!("stage-{pass}-{}", part as usize))

@@ -109,6 +109,31 @@ fn links_lead_somewhere() {
     );
 }
 
+/// Files that a line names between backticks, from the root of the checkout.
+fn named_files(line: &str) -> Vec<&str> {
+    const PLACES: [&str; 5] = ["tests/", "services/", "shared/", "deploy/", "docs/"];
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/".contains(letter);
+    let code = line.split('`').skip(1).step_by(2);
+    code.filter(|text| PLACES.iter().any(|place| text.starts_with(place)))
+        .filter(|text| text.chars().all(is_plain))
+        .collect()
+}
+
+#[test]
+fn files_that_pages_name_are_there() {
+    let mut wrong = Vec::new();
+    for page in &files(&["md"]) {
+        for (line, text) in prose(page) {
+            for named in named_files(&text) {
+                if !root().join(named).exists() {
+                    wrong.push(format!("{}:{line}: {named}", page.path));
+                }
+            }
+        }
+    }
+    none(&wrong, "a file that is not there: mend its name");
+}
+
 #[test]
 fn every_page_is_in_the_index() {
     let pages = files(&["md"]);

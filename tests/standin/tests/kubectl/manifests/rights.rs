@@ -60,7 +60,7 @@ const RIGHTS: [&str; 6] = [
     "watch pods",
 ];
 
-/// Nobody reaches a session's pod over the network, and it reaches nothing of the cluster.
+/// Nobody reaches a session's pod over the network, and it reaches nothing with a private address.
 #[test]
 fn pods_of_sessions_are_apart() {
     let policies = base().of_kind::<NetworkPolicy>();
@@ -75,18 +75,21 @@ fn pods_of_sessions_are_apart() {
     assert_eq!(spec.ingress, None);
     let private = [
         "10.0.0.0/8",
+        "100.64.0.0/10",
         "169.254.0.0/16",
         "172.16.0.0/12",
         "192.168.0.0/16",
     ];
+    let private_v6 = ["fc00::/7", "fe80::/10"];
     let blocks = spec
         .egress
         .iter()
         .flatten()
         .flat_map(|rule| rule.to.iter().flatten());
     let blocks: Vec<_> = blocks.filter_map(|peer| peer.ip_block.as_ref()).collect();
-    assert!(!blocks.is_empty());
-    for block in blocks.iter().filter(|block| block.cidr == "0.0.0.0/0") {
+    let cidrs: Vec<_> = blocks.iter().map(|block| block.cidr.as_str()).collect();
+    assert_eq!(cidrs, ["0.0.0.0/0", "::/0"]);
+    for (block, private) in blocks.iter().zip([&private[..], &private_v6]) {
         let except = block.except.as_deref().unwrap_or_default();
         for range in private {
             assert!(except.iter().any(|one| one == range), "{range}");

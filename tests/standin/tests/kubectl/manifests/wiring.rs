@@ -347,9 +347,24 @@ fn nats_is_one_cluster() {
         assert_eq!(url, "nats://nats:4222");
         let copies = data_of(rendered, "rdev-settings", "RDEV_REPLICAS");
         assert_eq!(copies, replicas.to_string());
+        // The log is full before the store is.
+        let log: u64 = data_of(rendered, "rdev-settings", "RDEV_LOG_MAX_BYTES")
+            .parse()
+            .expect("bytes");
+        assert!(0 < log && log < store_bytes(&config), "{log}");
         seen += 1;
     }
     assert_eq!(seen, 2);
+}
+
+/// What a server takes of its volume. To NATS a `GB` is 2^30 bytes.
+fn store_bytes(config: &str) -> u64 {
+    let line = config
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("max_file_store:"));
+    let gigabytes = line.and_then(|line| line.trim().strip_suffix("GB"));
+    let gigabytes: u64 = gigabytes.and_then(|text| text.parse().ok()).expect("GB");
+    gigabytes << 30
 }
 
 /// A value of the ConfigMap whose generated name begins so.
