@@ -208,7 +208,7 @@ pub async fn check_health(config: &Config) -> Result<(), StartError> {
     ask(address, &config.tls).await
 }
 
-/// Asks whoever listens there whether it is ready; with TLS, only the gateway with this certificate.
+/// Asks whoever listens there whether it is ready; over TLS, if these settings have it.
 pub(crate) async fn ask(address: SocketAddr, tls: &TlsArgs) -> Result<(), StartError> {
     let connector = tls.connector_to_itself();
     let answer = match connector.map_err(StartError::Settings)? {

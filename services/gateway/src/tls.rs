@@ -2,7 +2,7 @@
 //!
 //! The files are read at the start, and again when they have changed, which each new connection finds out:
 //! certificates are renewed while a gateway runs. Invariant: a file that cannot be used any more changes
-//! nothing, and is told.
+//! nothing, is told, and tried again now and then.
 
 mod own;
 
@@ -11,13 +11,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// What makes files usable does not always change them: rights, for one.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What HTTPS needs: both, or none for plain HTTP.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -49,13 +53,10 @@ impl TlsArgs {
         })
     }
 
-    /// What connects to the gateway with this certificate; none for plain HTTP.
+    /// What connects to this gateway itself; none for plain HTTP. Does not read the files: a gateway goes
+    /// on with the former ones where those that are there are wrong.
     pub(crate) fn connector_to_itself(&self) -> Result<Option<TlsConnector>, String> {
-        let Some(files) = self.files() else {
-            return Ok(None);
-        };
-        let own = files.chain()?.swap_remove(0);
-        own::connector(own).map(Some)
+        self.files().map(|_| own::connector()).transpose()
     }
 
     /// Reads the files; none for plain HTTP.
@@ -66,6 +67,7 @@ impl TlsArgs {
         let state = State {
             stamps: files.stamps(),
             acceptor: files.acceptor()?,
+            failure: None,
         };
         Ok(Some(Tls {
             files,
@@ -103,9 +105,22 @@ impl Stamp {
     }
 }
 
+type Stamps = [Option<Stamp>; 2];
+
 struct State {
-    stamps: [Option<Stamp>; 2],
+    /// Of the files that are used.
+    stamps: Stamps,
     acceptor: TlsAcceptor,
+    /// The last try to use others, since then.
+    failure: Option<(Stamps, Instant)>,
+}
+
+impl State {
+    /// Whether files that failed are not to be tried again yet.
+    fn waits(&self, stamps: &Stamps) -> bool {
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|(failed, at)| failed == stamps && at.elapsed() < RETRY_INTERVAL)
+    }
 }
 
 impl Tls {
@@ -114,14 +129,17 @@ impl Tls {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Costs microseconds beside the milliseconds of a handshake.
         let stamps = self.files.stamps();
-        if stamps != state.stamps {
-            state.stamps = stamps;
+        if stamps != state.stamps && !state.waits(&stamps) {
             match self.files.acceptor() {
                 Ok(acceptor) => {
                     state.acceptor = acceptor;
+                    (state.stamps, state.failure) = (stamps, None);
                     tracing::info!("serving with the certificate that was put there");
                 }
-                Err(error) => tracing::error!(error, "serving with the former certificate"),
+                Err(error) => {
+                    state.failure = Some((stamps, Instant::now()));
+                    tracing::error!(error, "serving with the former certificate");
+                }
             }
         }
         state.acceptor.clone()
@@ -129,7 +147,7 @@ impl Tls {
 }
 
 impl Files {
-    fn stamps(&self) -> [Option<Stamp>; 2] {
+    fn stamps(&self) -> Stamps {
         [&self.certificate, &self.key].map(|path| Stamp::of(path).ok())
     }
 
