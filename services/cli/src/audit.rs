@@ -138,8 +138,8 @@ pub(crate) enum Failure {
     Scratch(#[from] ScratchError),
     /// The tables are between two builds.
     #[error(
-        "the tables hold rows that an older build made: the active projector of this build folds \
-         them anew, so audit again when it has; or use --rebuild"
+        "the tables hold rows that an older build made, or that are of another log: the active \
+         projector of this build folds them anew, so audit again when it has; or use --rebuild"
     )]
     Outdated,
     /// There is nothing to verify.

@@ -54,11 +54,13 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const NATS: &str = "nats";
 const POSTGRES: &str = "postgres";
 
+/// How often it is looked whether rows are of another fold, or of another log.
+const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two tries to fold anew: each may read all of the log, and what stopped it (an audit, a
 /// full disk) takes its time.
 const RENEW_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// Why the rows of an older build are still there.
+/// Why rows of an older build, or of another log, are still there.
 #[derive(Debug, thiserror::Error)]
 enum RenewError {
     #[error(transparent)]
@@ -189,13 +191,19 @@ async fn follow_all(bus: &Bus, database: &Database, board: &Board, shutdown: &Sh
 }
 
 /// After an upgrade: rows that an older build made lack what this one makes of the same messages,
-/// until all are folded anew. Never returns: following goes on beside it, and after it.
+/// until all are folded anew. After a restore of the log: there are rows of what it never held.
+/// Never returns; following goes on beside it.
 async fn renew(bus: &Bus, archive: Option<&Archive>, config: &Config, database: &Database) {
-    while let Err(reason) = try_renew(bus, archive, config, database).await {
-        tracing::warn!(%reason, "the tables of an older build could not be folded anew yet");
-        tokio::time::sleep(RENEW_RETRY_DELAY).await;
+    loop {
+        let pause = match try_renew(bus, archive, config, database).await {
+            Ok(()) => RENEW_INTERVAL,
+            Err(reason) => {
+                tracing::warn!(%reason, "the tables could not be folded anew yet");
+                RENEW_RETRY_DELAY
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
-    std::future::pending().await
 }
 
 async fn try_renew(
@@ -207,7 +215,9 @@ async fn try_renew(
     if database.is_fold_current().await? {
         return Ok(());
     }
-    tracing::info!("an older build made rows: log and archive are folded anew beside them");
+    tracing::info!(
+        "rows are of an older build or of another log: log and archive are folded anew beside them"
+    );
     let done = rebuild(bus, archive, config.bus.facts_ttl, &config.postgres_url).await?;
     for reason in &done.fold.damaged {
         tracing::error!(reason, "rows of an exec are kept as they were");

@@ -48,7 +48,7 @@ pub enum OpenError {
 
 impl Store {
     /// Finds the place to go on from. A stream that is not the one that the position was reached
-    /// in is read from its beginning; rows are kept.
+    /// in is read from its beginning, over the rows that are there; they wait for a fold anew.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -71,7 +71,7 @@ impl Store {
             Some(found) => {
                 warn_of_another_log(stream, found, state);
                 database
-                    .move_position(stream.name(), found, beginning)
+                    .begin_another_log(stream.name(), found, beginning)
                     .await?;
                 beginning
             }
@@ -256,6 +256,6 @@ fn warn_of_another_log(stream: LogStream, found: Place, state: LogState) {
         log.created_at = %state.created_at,
         log.last = state.last.0,
         "the log is not the one that was projected so far (created anew, or restored from an older \
-         copy): it is projected from its beginning, over the rows that are there"
+         copy): it is projected from its beginning, and the tables are folded anew"
     );
 }

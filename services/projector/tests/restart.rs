@@ -81,6 +81,7 @@ async fn a_log_that_was_created_anew_is_read_from_its_beginning() {
     let database = TestDatabase::start().await;
     let (execs, sessions) = eventful();
     project_all(&database, &execs, &sessions).await;
+    assert!(database.writing.is_fold_current().await.unwrap());
     let rows = database.dump().await;
 
     // The same log restored: same messages, another creation time.
@@ -92,7 +93,10 @@ async fn a_log_that_was_created_anew_is_read_from_its_beginning() {
         .await
         .unwrap();
     assert_eq!(store.position(), StreamSeq(0));
+    // Rows of what it does not hold may be among them, until all are folded anew.
+    assert!(!database.writing.is_fold_current().await.unwrap());
     store.take(&execs.messages).await.unwrap();
+    assert!(!database.writing.is_fold_current().await.unwrap());
     let restored = database.dump().await;
     assert_ne!(restored, rows);
     let restored = restored.replace(

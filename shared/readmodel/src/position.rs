@@ -9,6 +9,8 @@ use crate::sql;
 /// Which rows the same log makes: raised with every change of that, a column that is filled from
 /// now on included. Tables with rows of an older fold are folded anew by the projector.
 pub const FOLD_VERSION: i32 = 2;
+/// Below that of every build.
+const NO_FOLD: i32 = 0;
 
 /// A place in a stream of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Database {
         Ok(positions)
     }
 
-    /// Whether all rows were made by this build's fold ([`FOLD_VERSION`]), or by a newer one.
+    /// Whether all rows were made of this log, by this build's fold ([`FOLD_VERSION`]) or a newer one.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -96,8 +98,7 @@ impl Database {
         moved(count)
     }
 
-    /// Moves a position without writing rows: over messages that make none, or to another life of
-    /// the stream.
+    /// Moves a position without writing rows, over messages that make none.
     ///
     /// # Errors
     /// [`WriteError::Moved`] when it is not at `from`; see [`WriteError`].
@@ -106,6 +107,30 @@ impl Database {
         stream: &str,
         from: Place,
         to: Place,
+    ) -> Result<(), WriteError> {
+        self.set_position(stream, from, to, FOLD_VERSION).await
+    }
+
+    /// Moves a position into another life of the stream. Rows of the former one are there, so they are
+    /// of no build's fold until all are folded anew ([`Self::is_fold_current`]).
+    ///
+    /// # Errors
+    /// See [`Self::move_position`].
+    pub async fn begin_another_log(
+        &self,
+        stream: &str,
+        from: Place,
+        to: Place,
+    ) -> Result<(), WriteError> {
+        self.set_position(stream, from, to, NO_FOLD).await
+    }
+
+    async fn set_position(
+        &self,
+        stream: &str,
+        from: Place,
+        to: Place,
+        fold: i32,
     ) -> Result<(), WriteError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql::POSITION_MOVE).await?;
@@ -118,7 +143,7 @@ impl Database {
                     &signed(from.sequence.0),
                     &to.log.timestamp(),
                     &signed(to.sequence.0),
-                    &FOLD_VERSION,
+                    &fold,
                 ],
             )
             .await?;

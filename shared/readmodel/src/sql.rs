@@ -28,7 +28,7 @@ pub(crate) const POSITION_BEGIN: &str =
     "INSERT INTO positions (log, log_created_at, sequence, fold_version, moved_at, fold_moved_at)
      VALUES ($1, $2, $3, $4, now(), now()) ON CONFLICT (log) DO NOTHING";
 
-/// `$6`: the fold of this build. Of several builds that wrote rows the oldest counts.
+/// `$6`: the fold that made the rows. Of several builds that wrote rows the oldest counts.
 pub(crate) const POSITION_MOVE: &str =
     "UPDATE positions SET log_created_at = $4, sequence = $5, moved_at = now(),
         fold_version = CASE WHEN fold_moved_at = moved_at THEN least(fold_version, $6) ELSE 0 END,
