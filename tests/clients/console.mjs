@@ -49,10 +49,11 @@ async function go(hash) {
 }
 
 /** Runs a command by the form of the session's page. */
-async function run(command, type = "Shell") {
+async function run(command, type = "Shell", option = null) {
   await page.goto(home);
   await page.getByRole("button", { name: type, exact: true }).click();
   await page.getByLabel("Command or prompt").fill(command);
+  if (option) await page.getByLabel(option).check();
   if (type === "Claude") await page.getByLabel("Ask before tools are used").check();
   await page.getByLabel("Command or prompt").press("Control+Enter");
   await page.waitForURL(/\/x\//);
@@ -66,8 +67,12 @@ const steps = {
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("alert").filter({ hasText: "key" }).waitFor();
     await looks("sign-in");
+    const away = (route) => route.fulfill({ status: 503, json: { code: "away", detail: "It is away." } });
+    await page.route("**/projects?*", away);
     await page.getByLabel("API key").fill(key);
     await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByText("It is away.").waitFor();
+    await page.unroute("**/projects?*");
     await page.getByRole("link", { name: "demo" }).click();
     await page.getByRole("link", { name: /box/ }).first().waitFor();
     await looks("project");
@@ -154,13 +159,74 @@ const steps = {
     await pane.getByText("last", { exact: true }).waitFor();
   },
 
+  async "texts of agents that no parser takes are shown as they are"() {
+    const shown = await page.evaluate(async () => {
+      const { markdown } = await import("/console/agent/markdown.js");
+      const shown = (text) => [markdown(text).classList.contains("as-is"), markdown(text).textContent === text];
+      const image = markdown("![x](http://a/\ud800) ![y](http://a/b%20c)");
+      const links = [...image.querySelectorAll("a")].map((link) => link.href);
+      return { quotes: shown(">".repeat(5_000)), lists: shown("* ".repeat(3_000)).length, text: image.textContent.trim(), link: links.at(-1) };
+    });
+    assert.deepEqual(shown, { quotes: [true, true], lists: 2, text: "x y", link: "http://a/b%20c" });
+  },
+
+  async "words of a line, and lines that are too long"() {
+    const shown = await page.evaluate(async () => {
+      const { wordsOf } = await import("/console/views/run.js");
+      const { Lines, LINE_MAX_CHARS } = await import("/console/output/lines.js");
+      const lines = new Lines();
+      const fill = "x".repeat(LINE_MAX_CHARS - 1);
+      for (const text of [`${fill}\u{1F600}`, `${fill}\x1b[31mred`]) lines.add({ stream: "stdout", text, partial: false });
+      const words = [`log --format="%h %s" -m"x y"`, `commit -m 'it is "so"' ''`, `a"b`].map(wordsOf);
+      return { words, lines: lines.all.map(({ text }) => text.replace(fill, "…")) };
+    });
+    assert.deepEqual(shown, {
+      words: [["log", "--format=%h %s", "-mx y"], ["commit", "-m", 'it is "so"', ""], ['a"b']],
+      lines: ["…", "\u{1F600}", "…", "\x1b[31mred"],
+    });
+  },
+
+  async "what is typed arrives once and whole, or not at all"() {
+    await run(`read -r one; echo "got $one"; read -r two; echo "and $two"`, "Shell", "In a terminal");
+    const screen = page.locator(".screen");
+    const [answers, lost] = [[], "**/stdin?*"];
+    await page.route(lost, async (route) => {
+      const isTyped = route.request().postDataBuffer()?.length > 0;
+      if (isTyped) answers.push(answers.length === 0 ? "lost" : "told");
+      // It has arrived, but nobody is told.
+      if (isTyped && answers.length === 1) return route.fetch().then(() => route.abort());
+      return route.continue();
+    });
+    await screen.click();
+    await screen.pressSequentially("rm -rf ./tmp ");
+    await screen.evaluate((screen) => {
+      const press = (key, more) => screen.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
+      press("[", { ctrlKey: true, altKey: true, modifierAltGraph: true });
+      press("b", { altKey: true });
+      press("]", { altKey: true });
+    });
+    await screen.press("Enter");
+    await screen.getByText("got rm -rf ./tmp []", { exact: true }).waitFor();
+    assert.equal(answers[0], "lost");
+    await page.unroute(lost);
+    await page.route(lost, (route) => route.fulfill({ status: 409, json: { code: "gone", detail: "No more." } }));
+    await screen.press("x");
+    await page.getByText("What you typed last was not sent. No more.").waitFor();
+    await page.unroute(lost);
+    await screen.press("y");
+    await screen.click();
+    await screen.pressSequentially("z\n");
+    await screen.getByText("and z", { exact: true }).waitFor();
+    await pillOf("succeeded");
+  },
+
   async "what runs is canceled"() {
     await run("echo begun; sleep 600");
     await pane.getByText("begun").waitFor();
     await page.keyboard.press("c");
     await page.getByRole("button", { name: "Cancel it" }).click();
     await pillOf("canceled");
-    await page.getByRole("link", { name: "Timeline" }).click();
+    await page.keyboard.press("2");
     await page.getByText("Started", { exact: true }).waitFor();
     await page.locator(".facts b", { hasText: "Complete" }).waitFor();
     await looks("timeline");
@@ -173,6 +239,10 @@ const steps = {
     await looks("question");
     await question.getByRole("button", { name: "Allow" }).click();
     await pillOf("succeeded");
+    await page.getByRole("link", { name: "Output", exact: true }).click();
+    await page.keyboard.press("p");
+    await page.getByRole("group", { name: "Replay" }).waitFor();
+    await page.getByRole("button", { name: "End the replay" }).click();
     await page.locator(".said", { hasText: "done" }).waitFor();
     await page.locator(".prompt strong", { hasText: "bold" }).waitFor();
     assert.equal(await page.locator(".conversation img, .conversation script").count(), 0);
@@ -205,7 +275,8 @@ const steps = {
   async "it is played again"() {
     const all = page.locator(".counts", { hasText: "80 lines" });
     await page.getByRole("button", { name: "Replay as it happened" }).click();
-    await page.getByLabel("Speed").selectOption("0.5");
+    // At once, if it has not ended yet.
+    await page.evaluate(() => document.querySelector('[aria-label="Pause"]')?.click());
     await page.getByLabel("Position").fill("0");
     await all.waitFor({ state: "hidden" });
     await page.getByLabel("Position").fill("1000");

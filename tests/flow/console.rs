@@ -184,7 +184,13 @@ async fn an_exec_has_a_timeline() -> Outcome<()> {
         client.get(&path).await?.json()["summary"],
         "git version --build-options"
     );
-    assert_eq!(client.get("/execs/none/timeline").await?.status, 404);
+    let none = client
+        .get(&format!("/sessions/{session}/execs/none/timeline"))
+        .await?;
+    assert_eq!(
+        (none.status, &none.json()["code"]),
+        (404, &json!("not_found"))
+    );
 
     let events = format!("{path}/events?times=true");
     let lines = client.get_as(&events, "application/x-ndjson", None).await?;

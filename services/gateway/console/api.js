@@ -17,17 +17,15 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** Calls the API; the answer's JSON, with the place of a write as `asOf`. */
+/** Calls the API; the answer's JSON. */
 export async function call(method, path, { body, query, signal } = {}) {
   const response = await send(method, path, { body: body === undefined ? undefined : JSON.stringify(body), query, signal });
   const text = await response.text();
-  const value = text ? JSON.parse(text) : {};
-  const asOf = response.headers.get("rdev-as-of");
-  return asOf && !Array.isArray(value) ? { ...value, asOf } : value;
+  return text ? JSON.parse(text) : {};
 }
 
 export const get = (path, query, signal) => call("GET", path, { query, signal });
-export const post = (path, body = {}) => call("POST", path, { body });
+export const post = (path, body = {}, signal) => call("POST", path, { body, signal });
 
 /** The response as it is, if it is not a problem. */
 export async function send(method, path, { body, query, signal, headers = {} } = {}) {

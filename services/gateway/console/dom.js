@@ -107,12 +107,16 @@ export function dialog(title, build) {
       box.close();
     };
     box.append(h("div", { class: "stack" }, h("h2", {}, title), build(close)));
+    const leave = () => close();
     box.addEventListener("close", () => {
+      removeEventListener("hashchange", leave);
       box.remove();
       before?.focus?.();
       resolve(result);
     });
     document.body.append(box);
+    // It is about the page that it stands on.
+    addEventListener("hashchange", leave);
     box.showModal();
   });
 }
@@ -124,8 +128,8 @@ export function confirm(title, text, action) {
     h(
       "div",
       { class: "actions" },
-      h("button", { type: "button", onclick: () => close() }, "No"),
-      h("button", { type: "button", class: "danger", autofocus: true, onclick: () => close(true) }, action),
+      h("button", { type: "button", autofocus: true, onclick: () => close() }, "No"),
+      h("button", { type: "button", class: "danger", onclick: () => close(true) }, action),
     ),
   ]);
 }

@@ -14,6 +14,7 @@ const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8_000;
 /** Heartbeats come every 15 s: without any news for so long the connection is dead. */
 const SILENCE_MAX_MS = 45_000;
+const TICKET_MAX_MS = 15_000;
 
 export class Follower {
   #source = null;
@@ -26,8 +27,9 @@ export class Follower {
   #isLoaded;
 
   /**
-   * `onEvent(name, data, number)` for each event; `onState(state, reason)` with `loading`, `live`,
-   * `reconnecting`, `draining`, `ended` or `failed`. `tail` begins with the last so many events.
+   * `onEvent(name, data, number, chars)` for each event, with the length of what it came as;
+   * `onState(state, reason)` with `loading`, `live`, `reconnecting`, `draining`, `ended` or `failed`.
+   * `tail` begins with the last so many events.
    */
   constructor({ project, session, stream, tail, onEvent, onState }) {
     Object.assign(this, { project, session, stream, tail, onEvent, onState });
@@ -58,8 +60,10 @@ export class Follower {
     try {
       if (!this.#isLoaded) await this.#load();
       if (this.#isOver) return;
-      ticket = await post(`${paths.session(this.project, this.session)}/tickets`, { stream_id: this.stream });
+      const path = `${paths.session(this.project, this.session)}/tickets`;
+      ticket = await post(path, { stream_id: this.stream }, AbortSignal.timeout(TICKET_MAX_MS));
     } catch (problem) {
+      if (this.#isOver) return;
       const isHopeless = [400, 401, 403, 404].includes(problem.status);
       if (isHopeless) this.#say("failed", problem.message);
       else this.#again(problem.message);
@@ -80,17 +84,26 @@ export class Follower {
   async #load() {
     const query = { stderr: "output", times: "true", last_event_id: this.#lastId };
     const headers = { accept: "application/x-ndjson" };
-    const response = await send("GET", `${paths.exec(this.project, this.session, this.stream)}/events`, { query, headers });
+    const patience = new AbortController();
+    const wait = () => {
+      clearTimeout(this.#silence);
+      this.#silence = setTimeout(() => patience.abort(), SILENCE_MAX_MS);
+    };
+    wait();
+    const path = `${paths.exec(this.project, this.session, this.stream)}/events`;
+    const response = await send("GET", path, { query, headers, signal: patience.signal });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (let part = await reader?.read(); part && !part.done && !this.#isOver; part = await reader.read()) {
+      wait();
       const lines = (rest + part.value).split("\n");
       rest = lines.pop();
       for (const line of lines) {
         const { id, event, data } = JSON.parse(line);
-        if (event !== "reconnect" && !this.#isOver) this.#event(id, event, data);
+        if (event !== "reconnect" && !this.#isOver) this.#event(id, event, data, line.length);
       }
     }
+    clearTimeout(this.#silence);
     if (this.#isOver) reader?.cancel();
     this.#isLoaded = true;
   }
@@ -114,10 +127,10 @@ export class Follower {
     // `error` is also what a browser calls a connection that broke.
     if (!(event instanceof MessageEvent)) return this.#broke();
     this.#listen();
-    this.#event(event.lastEventId, event.type, JSON.parse(event.data));
+    this.#event(event.lastEventId, event.type, JSON.parse(event.data), event.data.length);
   }
 
-  #event(id, name, data) {
+  #event(id, name, data, chars) {
     switch (name) {
       case "connected":
         this.#retryMs = FIRST_RETRY_MS;
@@ -136,7 +149,7 @@ export class Follower {
     if (number <= this.#lastNumber && name !== "gap") return;
     this.#lastNumber = Math.max(number, this.#lastNumber);
     this.#lastId = id;
-    this.onEvent(name, data, number);
+    this.onEvent(name, data, number, chars);
     if (name !== "complete") return;
     this.close();
     this.#say("ended");

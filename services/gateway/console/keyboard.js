@@ -3,6 +3,9 @@
 
 import { dialog, h } from "./dom.js";
 
+/** A third member of a shortcut: it is for those who may run something. */
+export const NEEDS_EXEC = "exec";
+
 /** `page()` is the page; it may have `shortcuts()`: `{key: [what, action]}`. */
 export function keyboard({ page, up }) {
   const ours = {
@@ -12,8 +15,13 @@ export function keyboard({ page, up }) {
     u: ["Up: to what this is part of", up],
     d: ["Light, dark, or as the machine is set", () => document.getElementById("theme").click()],
   };
+  const known = () => {
+    const mayRun = document.documentElement.dataset.may !== "read";
+    const theirs = Object.entries(page().shortcuts?.() ?? {}).filter(([, [, , needs]]) => mayRun || needs !== NEEDS_EXEC);
+    return { ...ours, ...Object.fromEntries(theirs) };
+  };
   const help = () => {
-    const table = Object.entries({ ...page().shortcuts?.(), ...ours, Esc: ["Close, or leave a field"] });
+    const table = Object.entries({ ...known(), Esc: ["Close, or leave a field"] });
     return dialog("Keyboard shortcuts", (close) => [
       h("dl", { class: "keys" }, table.map(([key, [what]]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
       h("div", { class: "actions" }, h("button", { type: "button", autofocus: true, onclick: () => close() }, "Close")),
@@ -25,7 +33,7 @@ export function keyboard({ page, up }) {
     const isField = target.matches?.("input:not([type=range], [type=checkbox]), textarea, select, .screen");
     if (event.key === "Escape" && isField) return target.blur();
     if (isField || document.querySelector("dialog[open]")) return;
-    const shortcut = page().shortcuts?.()[event.key] ?? ours[event.key];
+    const shortcut = known()[event.key];
     if (!shortcut) return;
     event.preventDefault();
     shortcut[1]();

@@ -19,6 +19,7 @@ const signOut = document.getElementById("sign-out");
 
 let page = null;
 let shownKey = "";
+let isMayKnown = false;
 
 /** What an address means: the page's class, what it is given, and where it is. */
 function route(hash) {
@@ -66,6 +67,7 @@ function show(next) {
 function askForKey(reason) {
   if (page instanceof SignInPage) return;
   shownKey = "";
+  isMayKnown = false;
   crumbs.replaceChildren();
   show(new SignInPage({ reason, onsigned: begin }));
 }
@@ -87,13 +89,22 @@ addEventListener("rdev:unauthenticated", (event) => {
   key.forget();
   askForKey(hadKey ? event.detail.message : null);
 });
-addEventListener("hashchange", go);
+addEventListener("hashchange", () => {
+  if (page instanceof SignInPage) return;
+  go();
+  if (!isMayKnown) get("/projects", { limit: 1 }).then(learn, () => {}); // prettier-ignore
+});
 keyboard({ page: () => page, up });
 
-/** What a key must not do is not offered. */
-function begin({ items = [] }) {
-  const scopes = items[0]?.scopes ?? ["exec"];
-  document.documentElement.dataset.may = scopes.includes("exec") ? "run" : "read";
+/** What a key must not do is not offered; its scopes stand beside each project. Until they are known all is offered. */
+function learn({ items = [] }) {
+  isMayKnown = items.length > 0;
+  const mayRun = !isMayKnown || items[0].scopes.includes("exec");
+  document.documentElement.dataset.may = mayRun ? "run" : "read";
+}
+
+function begin(projects) {
+  learn(projects);
   go();
 }
 

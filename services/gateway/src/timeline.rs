@@ -2,6 +2,8 @@
 //!
 //! Read from the log, or from the archive behind it, which tells of several take-overs the last one.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use rdev_bus::{LogStream, Stored};
@@ -55,8 +57,14 @@ async fn facts(history: &History, exec: &ExecId) -> Result<Vec<FactView>, ApiErr
         bus.read_through(LogStream::Exec, &resumed, |message| stored.push(message))
             .await?;
     }
-    if stored.is_empty() {
-        stored = history.archived_kinds(exec).await?;
+    // Facts may expire one by one: where the first is gone, so may others be.
+    let is_whole = stored
+        .iter()
+        .any(|message| kind_of(message) == Some(Kind::Command));
+    if !is_whole {
+        let held: BTreeSet<_> = stored.iter().map(|message| message.sequence).collect();
+        let archived = history.archived_kinds(exec).await?.into_iter();
+        stored.extend(archived.filter(|message| !held.contains(&message.sequence)));
     }
     stored.sort_by_key(|message| message.sequence);
     let mut facts = Vec::new();
@@ -98,12 +106,14 @@ fn fact(stored: &Stored) -> Result<FactView, ApiError> {
     })
 }
 
-/// What may be long, or is not for everybody who may look, is not shown.
+/// What may be long, or is not for everybody who may look, is not shown: only that it was there.
 fn keep_private(command: &mut Value) {
     let Some(members) = command.as_object_mut() else {
         return;
     };
-    members.remove("stdin");
+    if let Some(stdin) = members.get_mut("stdin") {
+        *stdin = Value::Null;
+    }
     if let Some(env) = members.get_mut("env").and_then(Value::as_object_mut) {
         env.values_mut().for_each(|value| *value = Value::Null);
     }
@@ -140,7 +150,7 @@ mod tests {
         keep_private(&mut command);
         assert_eq!(
             command,
-            json!({"type": "shell", "command": "x", "env": {"A": null}})
+            json!({"type": "shell", "command": "x", "stdin": null, "env": {"A": null}})
         );
     }
 }

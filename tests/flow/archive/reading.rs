@@ -62,6 +62,7 @@ impl Asked<'_> {
             (format!("{events}&tail=3"), "text/event-stream"),
             (events.clone(), "application/x-ndjson"),
             (exec.clone(), "application/json"),
+            (format!("{exec}/timeline"), "application/json"),
         ] {
             let answer = self.client.get_as(&path, accept, None).await?;
             shown.push((

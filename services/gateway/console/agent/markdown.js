@@ -28,7 +28,7 @@ const ALLOWED = {
 
 marked.use({
   renderer: {
-    image: ({ href, text }) => `<a href="${encodeURI(href)}">${escaped(text || href)}</a>`,
+    image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
     // Markup in the text is text.
     html: ({ text }) => escaped(text),
   },
@@ -38,15 +38,25 @@ function escaped(text) {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+/** Nothing where it is too much for the parser, as thousands of quotes in each other are. */
+function markupOf(text) {
+  try {
+    return DOMPurify.sanitize(marked.parse(text), ALLOWED);
+  } catch {
+    return null;
+  }
+}
+
 export function markdown(text) {
   const element = document.createElement("div");
   element.className = "markdown";
-  if (text.length > MARKDOWN_MAX_CHARS) {
+  const markup = text.length > MARKDOWN_MAX_CHARS ? null : markupOf(text);
+  if (markup === null) {
     element.classList.add("as-is");
     element.textContent = text;
     return element;
   }
-  element.innerHTML = DOMPurify.sanitize(marked.parse(text), ALLOWED);
+  element.innerHTML = markup;
   for (const part of element.querySelectorAll("pre, table")) {
     part.tabIndex = 0;
     part.setAttribute("role", "group");

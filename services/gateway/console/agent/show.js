@@ -24,6 +24,17 @@ export class TurnView {
     this.draw();
   }
 
+  /** Draws with the next frame: events come faster than that. */
+  changed(ondrawn) {
+    if (this.isDirty) return;
+    this.isDirty = true;
+    requestAnimationFrame(() => {
+      this.isDirty = false;
+      this.draw();
+      ondrawn?.();
+    });
+  }
+
   draw() {
     const { turn } = this;
     if (this.said.dataset.text !== turn.prompt) {

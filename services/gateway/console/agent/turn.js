@@ -61,11 +61,13 @@ export class Turn {
   }
 
   #text(text, parent = null) {
-    if (!text) return;
-    // The last words are the result's words, too.
-    const last = this.items.findLast((item) => item.kind === "text");
-    if (last?.text === text && (last.parent ?? null) === parent) return;
-    this.items.push({ kind: "text", text, parent });
+    if (text) this.items.push({ kind: "text", text, parent });
+  }
+
+  /** The result says the last words again. */
+  #resultText(text) {
+    const last = this.items.findLast((item) => item.kind === "text" && item.parent === null);
+    if (last?.text !== text) this.#text(text);
   }
 
   #use(id, name, input, parent = null, truncated = false) {
@@ -114,7 +116,7 @@ export class Turn {
         return event.subtype === "init" || event.subtype === "api_retry";
       case "result":
         this.result = event;
-        if (typeof event.result === "string") this.#text(event.result);
+        if (typeof event.result === "string") this.#resultText(event.result);
         this.usage = { cost_usd: null, total_cost_usd: event.total_cost_usd, input_tokens: event.usage?.input_tokens, output_tokens: event.usage?.output_tokens };
         return true;
       default: return false;

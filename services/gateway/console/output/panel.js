@@ -3,7 +3,7 @@
 import { h, icon, iconButton, toggle, toast } from "../dom.js";
 import { count } from "../format.js";
 import { send } from "../api.js";
-import { Lines, LINES_MAX, textOf } from "./lines.js";
+import { Lines, textOf } from "./lines.js";
 import { Pane } from "./pane.js";
 import { Search } from "./search.js";
 
@@ -90,7 +90,7 @@ export class OutputPanel {
     const { end, dropped } = this.lines;
     this.counts.textContent = end === 0 ? "" : end === 1 ? "1 line" : `${count(end)} lines`;
     if (dropped > 0) {
-      this.tell(`This page keeps ${count(LINES_MAX)} lines: ${count(dropped)} before them are left out.`, "Download all", () => this.download("stdout"));
+      this.tell(`The first ${count(dropped)} lines are left out: this page keeps what a browser can hold.`, "Download all", () => this.download("stdout"));
     }
   }
 
@@ -129,9 +129,14 @@ export class OutputPanel {
     this.foot.replaceChildren(...parts);
   }
 
+  /** Bytes of both streams so far; what cannot be asked for counts as nothing. */
   async size() {
-    const response = await send("HEAD", `${this.path}/output`);
-    return Number(response.headers.get("content-length") ?? 0);
+    const sizes = ["stdout", "stderr"].map(async (stream) => {
+      const response = await send("HEAD", `${this.path}/output`, { query: { stream } }).catch(() => null);
+      return Number(response?.headers.get("content-length") ?? 0);
+    });
+    const [stdout, stderr] = await Promise.all(sizes);
+    return stdout + stderr;
   }
 }
 

@@ -98,7 +98,8 @@ export class Player {
   }
 
   #tick() {
-    if (!this.#isPlaying || !this.element.isConnected) return;
+    if (!this.#isPlaying) return;
+    if (!this.element.isConnected) return this.play(false);
     const now = performance.now();
     this.#position = Math.min(this.whole, this.#position + (now - this.#last) * Number(this.speed.value));
     this.#last = now;

@@ -12,6 +12,8 @@ export class Search {
   #current = -1;
   #wanted = "";
   #timer = 0;
+  /** The first place is yet to be gone to. */
+  #seeks = false;
 
   /** `onchange(current, count, isMore)`: which of how many. */
   constructor(pane, onchange) {
@@ -23,8 +25,8 @@ export class Search {
   find(text) {
     this.#wanted = text.toLowerCase();
     this.clear();
+    this.#seeks = this.#wanted !== "";
     this.more();
-    if (this.#found.length > 0) this.step(1);
   }
 
   clear() {
@@ -42,12 +44,17 @@ export class Search {
     clearTimeout(this.#timer);
     if (!this.#wanted) return;
     const until = Math.min(lines.end, Math.max(this.#next, lines.dropped) + STEP_LINES);
+    const gone = this.#found.filter(({ number }) => number < lines.dropped).length;
+    this.#current = Math.max(-1, this.#current - gone);
     this.#found = this.#found.filter(({ number }) => number >= lines.dropped && number < this.#next);
     for (let number = Math.max(this.#next, lines.dropped); number < until; number += 1) this.#look(number);
     this.#next = until === lines.end ? Math.max(lines.dropped, until - 1) : until;
     this.#mark();
     this.#tell();
     if (until < lines.end) this.#timer = setTimeout(() => this.more(), 0);
+    if (!this.#seeks) return;
+    this.#seeks = this.#found.length === 0 && until < lines.end;
+    if (this.#found.length > 0) this.step(1);
   }
 
   #look(number) {

@@ -21,11 +21,12 @@ export class ConversationPage {
     this.path = `${paths.project(project)}/conversations/${conversation}`;
     this.views = new Map();
     this.live = new Map();
+    this.states = new Map();
     this.head = h("div", { class: "facts-line" });
     this.title = h("h1", {}, "Conversation");
     this.turns = h("div", { class: "conversation", "aria-live": "off" });
     this.foot = h("div", { class: "composer" });
-    this.more = h("button", { type: "button", hidden: true, onclick: () => this.#messages(MESSAGES_MAX) }, "Load more");
+    this.more = h("button", { type: "button", hidden: true, onclick: () => this.#messages(MESSAGES_MAX).catch(toast) }, "Load more");
     this.element = h("div", { class: "page talk" }, h("header", { class: "page-head" }, h("div", { class: "head-main" }, this.title, this.head), h("div", { class: "actions" }, (this.leads = h("span", {})))), this.turns, this.more, this.foot);
     this.#load();
   }
@@ -87,12 +88,12 @@ export class ConversationPage {
     this.head.replaceChildren(...parts);
   }
 
-  async #messages(most, asOf) {
-    const messages = asOf ? [] : (this.messages ?? []);
-    let cursor = asOf ? null : (this.cursor ?? null);
+  async #messages(most) {
+    const messages = [...(this.messages ?? [])];
+    let cursor = this.cursor ?? null;
     const until = messages.length + most;
     do {
-      const page = await get(`${this.path}/messages`, { limit: PAGE_MESSAGES, cursor, as_of: asOf });
+      const page = await get(`${this.path}/messages`, { limit: PAGE_MESSAGES, cursor });
       messages.push(...page.items);
       cursor = page.next_cursor;
     } while (cursor && messages.length < until);
@@ -119,10 +120,16 @@ export class ConversationPage {
     const view = new TurnView(turn, { project, session, onanswer: (...answer) => this.#answer(turn.stream, ...answer) });
     const before = this.views.get(turn.stream);
     if (before) before.element.replaceWith(view.element);
-    else this.turns.append(view.element);
+    else this.turns.insertBefore(view.element, turn.isLive ? null : this.#firstLive());
     this.views.set(turn.stream, view);
     this.turns.querySelector(".empty")?.remove();
     return view;
+  }
+
+  /** Turns that have ended stand before those that run. */
+  #firstLive() {
+    const [first] = this.live.values();
+    return first?.view.element ?? null;
   }
 
   #empty() {
@@ -137,7 +144,7 @@ export class ConversationPage {
     try {
       for (const status of ["running", "queued"]) {
         const { items } = await get(`${paths.session(this.project, this.session)}/execs`, { status });
-        for (const exec of items.reverse()) if (isAgent(exec)) this.#follow(exec.id, exec.summary);
+        for (const exec of items.reverse()) if (isAgent(exec)) this.#follow(exec.id, exec.summary, status);
       }
     } catch {
       // Tried again soon; the connection's state says what is wrong.
@@ -145,7 +152,8 @@ export class ConversationPage {
     if (!this.isOver) this.timer = setTimeout(() => this.#look(), LOOK_MS);
   }
 
-  async #follow(stream, summary = "") {
+  async #follow(stream, summary = "", status = "") {
+    if (status === "running") this.#started(stream);
     if (this.live.has(stream) || this.isOver || this.views.get(stream)?.turn.complete) return;
     const turn = new Turn(stream, summary);
     turn.isLive = true;
@@ -154,19 +162,35 @@ export class ConversationPage {
     const follower = new Follower({
       project, session, stream,
       onEvent: (name, data) => this.#take(turn, view, name, data),
-      onState: (state, reason) => this.connection.replaceChildren(pill(...described(state, reason))),
+      onState: (...state) => this.#say(stream, ...state),
     }); // prettier-ignore
-    this.live.set(stream, { turn, follower });
+    this.live.set(stream, { view, follower });
     this.#toEnd();
     const { items } = await get(`${paths.exec(project, session, stream)}/timeline`).catch(() => ({ items: [] }));
-    turn.prompt = items[0]?.data.prompt ?? turn.prompt;
+    turn.prompt = items.find((fact) => fact.event === "command")?.data.prompt ?? turn.prompt;
     view.draw();
+  }
+
+  /** Nothing is written when a turn begins, until its agent says something. */
+  #started(stream) {
+    const view = this.live.get(stream)?.view;
+    if (!view?.turn.queue) return;
+    view.turn.queue = null;
+    view.draw();
+  }
+
+  /** One pill for all that are followed: what is not well comes first. */
+  #say(stream, ...state) {
+    this.states.delete(stream);
+    if (state[0] !== "ended") this.states.set(stream, state);
+    const all = [...this.states.values()];
+    const shown = all.find(([name]) => name !== "live") ?? all[0] ?? state;
+    this.connection.replaceChildren(pill(...described(...shown)));
   }
 
   #take(turn, view, name, data) {
     const isAtEnd = innerHeight + scrollY > document.body.scrollHeight - 120;
-    if (turn.take(name, data)) view.draw();
-    if (isAtEnd) this.#toEnd();
+    if (turn.take(name, data)) view.changed(() => isAtEnd && this.#toEnd());
     if (name !== "complete") return;
     this.live.delete(turn.stream);
     this.#refreshFacts();

@@ -74,9 +74,9 @@ export function execRow(project, exec, { withSession = false } = {}) {
   ); // prettier-ignore
 }
 
-/** The filters of a list of execs; `onchange({status, outcome, type})`. */
+/** The filters of a list of execs; `onchange({status, outcome})`. */
 export function execFilters(onchange) {
-  const chosen = { status: "", outcome: "", text: "" };
+  const chosen = { status: "", outcome: "" };
   const select = h(
     "select",
     {

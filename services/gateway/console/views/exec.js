@@ -9,6 +9,7 @@ import { Player } from "../output/player.js";
 import { TerminalScreen } from "../output/screen.js";
 import { Turn } from "../agent/turn.js";
 import { TurnView } from "../agent/show.js";
+import { NEEDS_EXEC } from "../keyboard.js";
 import { Timeline } from "./timeline.js";
 import { isAgent, outcome, runTime, statusPill, waiting } from "./exec-parts.js";
 
@@ -20,12 +21,15 @@ const CLOCK_MS = 1_000;
 const LOOK_TICKS = 10;
 /** Events that the page keeps for a replay. */
 const ENTRIES_MAX = 250_000;
+/** The same, of characters: events may be long. */
+const ENTRIES_MAX_CHARS = 64_000_000;
 
 export class ExecPage {
   constructor({ project, session, stream, view, connection }) {
     Object.assign(this, { project, session, stream, connection });
     this.path = paths.exec(project, session, stream);
     this.entries = [];
+    this.chars = 0;
     this.element = h("div", { class: "page exec-page" }, h("p", { class: "muted", role: "status" }, "Loading…"));
     this.#load(view);
   }
@@ -35,6 +39,7 @@ export class ExecPage {
     this.follower?.close();
     this.player?.play(false);
     this.screen?.close();
+    this.panel?.search.find("");
     clearInterval(this.clock);
   }
 
@@ -51,9 +56,9 @@ export class ExecPage {
     if (this.isOver) return;
     this.#build();
     this.show(view);
-    this.#follow(await this.#tail());
     let ticks = 0;
     this.clock = setInterval(() => this.#tick((ticks += 1)), CLOCK_MS);
+    this.#follow(await this.#tail());
   }
 
   #failed(problem, view) {
@@ -69,7 +74,7 @@ export class ExecPage {
     this.cancel = h("button", { type: "button", class: "danger", onclick: () => this.askToCancel() }, "Cancel");
     this.panel = new OutputPanel({ path: this.path, onreplay: () => this.replay() });
     const { tty } = this.timeline.command?.data ?? {};
-    if (tty) this.screen = new TerminalScreen({ path: this.path, size: tty, isRunning: () => !this.exec.complete });
+    if (tty) this.screen = new TerminalScreen({ path: this.path, isRunning: () => !this.exec.complete });
     if (isTurn) this.#newTurn();
     this.views = {
       ...(isTurn ? { conversation: ["Conversation", this.conversation] } : {}),
@@ -107,6 +112,13 @@ export class ExecPage {
     if (this.view === "output" && this.panel.pane.isFollowing) this.panel.pane.toEnd();
   }
 
+  /** Shows a view under its own address. */
+  #open(view) {
+    if (this.view === view) return;
+    history.replaceState(null, "", links.exec(this.project, this.session, this.stream, view));
+    this.show(view);
+  }
+
   #tick(ticks) {
     if (this.exec.complete) return clearInterval(this.clock);
     this.#facts();
@@ -134,12 +146,9 @@ export class ExecPage {
   /** How many of the last events to begin with, where all would be too many. */
   async #tail() {
     if (isAgent(this.exec) || this.loadsAll) return undefined;
-    let size = this.exec.complete?.stdout_bytes;
-    try {
-      if (!this.exec.complete && this.exec.status === "running") size = await this.panel.size();
-    } catch {
-      return undefined;
-    }
+    const { complete, status } = this.exec;
+    let size = (complete?.stdout_bytes ?? 0) + (complete?.stderr_bytes ?? 0);
+    if (!complete && status === "running") size = await this.panel.size();
     if (!(size > LOAD_MAX_BYTES)) return undefined;
     this.panel.tell(`Only the last ${TAIL_EVENTS} events of ${bytes(size)} are loaded.`, "Load from the beginning", () => this.#loadAll());
     return TAIL_EVENTS;
@@ -149,6 +158,7 @@ export class ExecPage {
     this.loadsAll = true;
     this.follower.close();
     this.entries = [];
+    this.chars = 0;
     this.panel.hush();
     this.#reset();
     this.#follow(undefined);
@@ -159,7 +169,7 @@ export class ExecPage {
     const { project, session, stream } = this;
     this.follower = new Follower({
       project, session, stream, tail,
-      onEvent: (name, data, number) => this.#take(name, data, number),
+      onEvent: (...event) => this.#take(...event),
       onState: (state, reason) => this.#say(state, reason),
     }); // prettier-ignore
   }
@@ -170,17 +180,31 @@ export class ExecPage {
     if (state === "failed") this.panel.note(reason);
   }
 
-  #take(name, data, number) {
-    if (name === "queued") return void ((this.exec.queue = data), this.#facts());
+  #take(name, data, number, chars) {
+    if (name === "queued") return this.#queued(data);
     if (name === "connected" || name === "caught_up") return;
     if (this.exec.status === "queued" && name !== "complete") this.#refresh();
-    const entry = { name, data, number, at: data.at };
-    this.entries.push(entry);
-    if (this.entries.length > ENTRIES_MAX) this.entries.splice(0, ENTRIES_MAX / 10);
+    const entry = { name, data, number, chars, at: data.at };
+    this.#keep(entry);
     if (name === "gap") this.timeline.gap(data);
     if (name === "complete") this.#completed(data);
     if (!this.player) this.#show(entry);
     this.screen?.changed();
+  }
+
+  #queued(queue) {
+    this.exec.queue = queue;
+    this.#facts();
+    if (this.turn?.take("queued", queue)) this.turnView.changed();
+  }
+
+  /** For a replay; of too many the first ones are left out. */
+  #keep(entry) {
+    this.entries.push(entry);
+    this.chars += entry.chars;
+    if (this.entries.length <= ENTRIES_MAX && this.chars <= ENTRIES_MAX_CHARS) return;
+    const gone = this.entries.splice(0, Math.ceil(this.entries.length / 10));
+    this.chars -= gone.reduce((sum, { chars }) => sum + chars, 0);
   }
 
   async #refresh() {
@@ -188,7 +212,7 @@ export class ExecPage {
     try {
       const exec = await get(this.path);
       const isTakenOver = exec.attempts > 1 && exec.attempts !== this.exec.attempts;
-      if (!this.exec.complete && !exec.complete) this.exec = exec;
+      if (!this.exec.complete) this.exec = exec;
       if (isTakenOver) this.timeline.refresh();
     } catch {
       // It is only about what stands above the output.
@@ -198,28 +222,20 @@ export class ExecPage {
 
   #show(entry) {
     this.panel.show(entry);
-    if (this.turn?.take(entry.name, entry.data)) this.#drawTurn();
+    if (this.turn?.take(entry.name, entry.data)) this.turnView.changed();
     if (entry.name === "complete") this.#foot(entry.data);
-  }
-
-  #drawTurn() {
-    if (this.isDrawing) return;
-    this.isDrawing = true;
-    requestAnimationFrame(() => {
-      this.isDrawing = false;
-      this.turnView.draw();
-    });
   }
 
   #newTurn() {
     this.turn = new Turn(this.stream, this.timeline.command?.data.prompt ?? this.exec.summary);
     this.turn.isLive = true;
     const { project } = this;
-    this.turnView = new TurnView(this.turn, { project, session: null, onanswer: (...answer) => this.#answer(...answer) });
-    this.conversation ??= h("div", { class: "conversation" });
-    this.talkNote ??= h("div", { class: "player-bar" });
+    const before = this.turnView?.element;
+    this.turnView = new TurnView(this.turn, { project, session: null, onanswer: this.player ? null : (...answer) => this.#answer(...answer) });
+    if (before) return before.replaceWith(this.turnView.element);
     const replay = h("button", { type: "button", class: "quiet", onclick: () => this.replay() }, "Replay as it happened");
-    this.conversation.replaceChildren(this.turnView.element, this.player ? this.talkNote : replay);
+    this.talkEnd = h("div", { class: "player-bar" }, replay);
+    this.conversation = h("div", { class: "conversation" }, this.turnView.element, this.talkEnd);
   }
 
   #completed(data) {
@@ -251,23 +267,31 @@ export class ExecPage {
   /** Plays what is there again. Live events are kept meanwhile, and shown when it ends. */
   replay() {
     if (this.player || this.entries.length === 0) return;
+    // The controls are in one of the views.
+    this.#open(this.turn ? "conversation" : "output");
     this.player = new Player({
       reset: () => this.#reset(),
       show: (entry) => this.#show(entry),
       onclose: () => this.#endReplay(),
     });
-    if (this.turn) this.talkNote = h("div", { class: "player-bar term" }, h("div", { class: "foot" }, this.player.element));
-    else this.panel.element.append((this.playerBar = h("div", { class: "foot" }, this.player.element)));
+    const foot = h("div", { class: "foot" }, this.player.element);
+    this.playerBar = this.turn ? h("div", { class: "term" }, foot) : foot;
+    if (this.turn) {
+      this.talkEnd.firstChild.hidden = true;
+      this.talkEnd.append(this.playerBar);
+    } else this.panel.element.append(this.playerBar);
     this.player.load([...this.entries]);
     this.player.button.focus();
   }
 
   #endReplay() {
     this.player = null;
-    this.playerBar?.remove();
+    this.playerBar.remove();
+    if (this.turn) this.talkEnd.firstChild.hidden = false;
     this.#reset();
     for (const entry of this.entries) this.#show(entry);
-    if (!this.turn) this.panel.pane.element.focus();
+    if (this.turn) this.talkEnd.firstChild.focus();
+    else this.panel.pane.element.focus();
   }
 
   async #answer(approval, decision, message) {
@@ -296,9 +320,16 @@ export class ExecPage {
   async #again() {
     const asked = this.timeline.command?.data;
     if (!asked) return toast(new Error("What was asked for is not in the log any more."));
-    const { type, command, prompt, args, cwd, merge, tty, approvals, continue_conversation } = asked;
-    const body = { type, command, prompt, args, cwd, continue_conversation, ...(tty ? { tty } : { merge }) };
-    if (approvals) body.permissions = "ask";
+    const names = Object.keys(asked.env ?? {});
+    const missing = [
+      asked.stdin === undefined ? null : "standard input",
+      names.length > 0 ? `${names.join(", ")} in its environment` : null,
+    ].filter(Boolean);
+    if (missing.length > 0) {
+      const text = `It was given ${missing.join(", and ")}. Nobody is told what that was: it would run without.`;
+      if (!(await confirm("Run it again?", text, "Run without"))) return;
+    }
+    const body = requestOf(asked);
     try {
       const exec = await post(`${paths.session(this.project, this.session)}/exec`, body);
       location.hash = links.exec(this.project, this.session, exec.id);
@@ -312,7 +343,7 @@ export class ExecPage {
     if (!panel) return {};
     const scroll = panel.pane.element;
     return {
-      "/": ["Search the output", () => (this.show("output"), panel.input.focus())],
+      "/": ["Search the output", () => (this.#open("output"), panel.input.focus())],
       n: ["Next match", () => panel.search.step(1)],
       N: ["Previous match", () => panel.search.step(-1)],
       f: ["Follow the end", () => panel.follows.click()],
@@ -321,10 +352,22 @@ export class ExecPage {
       g: ["To the beginning", () => (panel.pane.follow(false), (scroll.scrollTop = 0))],
       G: ["To the end", () => panel.pane.follow(true)],
       p: ["Replay, or pause it", () => (this.player ? this.player.button.click() : this.replay())],
-      c: ["Cancel the exec", () => this.askToCancel()],
+      c: ["Cancel the exec", () => this.askToCancel(), NEEDS_EXEC],
       1: ["First view", () => this.tabs.children[0]?.click()],
       2: ["Second view", () => this.tabs.children[1]?.click()],
       3: ["Third view", () => this.tabs.children[2]?.click()],
     };
   }
+}
+
+/** What asks for the same again, but for what is private: standard input and the values of the environment. */
+function requestOf(asked) {
+  const { type, prompt, command, args, continue_conversation, conversation_id, secret_env, cwd, tty, merge, stdin_open, approvals } = asked;
+  const { timeout_seconds, idle_timeout_seconds, queue_timeout_seconds } = asked;
+  return {
+    type, prompt, command, args, continue_conversation, conversation_id, secret_env, cwd,
+    timeout_seconds, idle_timeout_seconds, queue_timeout_seconds,
+    ...(tty ? { tty } : { merge, stdin_open }),
+    ...(approvals ? { permissions: "ask", approval_timeout_seconds: approvals.timeout_seconds, approval_on_timeout: approvals.on_timeout } : {}),
+  }; // prettier-ignore
 }

@@ -5,6 +5,7 @@ import { ago, cost, count, moment, plural, shortId } from "../format.js";
 import { get, links, paths, post } from "../api.js";
 import { execFilters, execRow } from "./exec-parts.js";
 import { List } from "./list.js";
+import { NEEDS_EXEC } from "../keyboard.js";
 
 const VIEWS = [["", "Sessions"], ["execs", "Execs"], ["conversations", "Conversations"]]; // prettier-ignore
 
@@ -93,7 +94,7 @@ export class ProjectPage {
   }
 
   shortcuts() {
-    return { s: ["New session", () => this.create()] };
+    return { s: ["New session", () => this.create(), NEEDS_EXEC] };
   }
 }
 

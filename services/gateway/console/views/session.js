@@ -3,6 +3,7 @@
 import { confirm, h, toast } from "../dom.js";
 import { ago, moment } from "../format.js";
 import { call, get, links, paths, post } from "../api.js";
+import { NEEDS_EXEC } from "../keyboard.js";
 import { approvalCard } from "../agent/show.js";
 import { execFilters, execRow } from "./exec-parts.js";
 import { List } from "./list.js";
@@ -47,7 +48,6 @@ export class SessionPage {
     this.list = new List({
       path: `${this.path}/execs`, label: "Execs",
       row: (exec) => execRow(project, exec),
-      onitems: (items) => (this.hasAgent = items.some((exec) => exec.type === "claude" && !exec.complete)),
       empty: h("div", { class: "empty" }, h("h2", {}, "Nothing ran here yet"), h("p", {}, "Write a command above, or ask an agent for something.")),
     }); // prettier-ignore
     this.element.replaceChildren(
@@ -85,8 +85,7 @@ export class SessionPage {
       this.session = await get(this.path);
       this.form.refresh();
       this.#facts();
-      // Only an agent that runs can have asked something that is still to be answered.
-      const { items } = this.hasAgent ? await get(`${this.path}/approvals`, { status: "pending" }) : { items: [] };
+      const { items } = await get(`${this.path}/approvals`, { status: "pending" });
       if (this.isOver) return;
       this.#questions(items);
     } catch {
@@ -128,6 +127,6 @@ export class SessionPage {
   }
 
   shortcuts() {
-    return { r: ["Run something", () => this.form?.focusText()] };
+    return { r: ["Run something", () => this.form?.focusText(), NEEDS_EXEC] };
   }
 }

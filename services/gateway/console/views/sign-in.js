@@ -16,7 +16,9 @@ export class SignInPage {
       try {
         onsigned(await get("/projects", { limit: 1 }));
       } catch (error) {
-        key.forget();
+        // The read model may be away: that says nothing of the key, and the pages say it themselves.
+        if (error.status >= 500) return onsigned({});
+        if (error.status === 401) key.forget();
         problem.textContent = error.message;
         problem.hidden = false;
         button.disabled = false;

@@ -19,8 +19,11 @@ export class Timeline {
   }
 
   async refresh() {
+    const asked = (this.asked = (this.asked ?? 0) + 1);
     try {
       const { items } = await get(this.path);
+      // A later question has an answer that knows more.
+      if (asked < this.asked && this.items) return;
       this.items = items;
       this.#draw(items);
     } catch (problem) {

@@ -12,8 +12,8 @@ use rdev_contract::id::StreamId;
 use rdev_contract::position::{EventNo, StreamSeq};
 use serde::Serialize;
 
-/// Bytes of a frame beside its data: names, digits and line ends; for reserving space.
-pub(super) const FRAME_OVERHEAD_BYTES: usize = 80;
+/// Bytes of a frame beside its data: names, digits, a time and line ends; for reserving space.
+pub(super) const FRAME_OVERHEAD_BYTES: usize = 128;
 /// `u64::MAX` has 20 digits.
 const DECIMAL_MAX_BYTES: usize = 20;
 
