@@ -128,19 +128,24 @@ impl Metrics {
                 "Sequence up to which this gateway has followed the log for places in the queue",
             ),
         };
+        made.declare();
+        made
+    }
+
+    /// An alert sees a counter move only if it was there before.
+    fn declare(&self) {
         for scope in ["exec", "session"] {
             for mode in ["follow", "replay", "poll"] {
-                made.readers.of([scope, mode]);
+                self.readers.of([scope, mode]);
             }
         }
         let ends = [ReaderEnd::Finished, ReaderEnd::Gone].into_iter();
         for end in ends.chain(Farewell::ALL.map(ReaderEnd::SentAway)) {
-            made.reader_ends.of([end.name()]);
+            self.reader_ends.of([end.name()]);
         }
         for stall in [Stall::Reading, Stall::Silent] {
-            made.stalled.of([stall.name()]);
+            self.stalled.of([stall.name()]);
         }
-        made
     }
 
     fn answered(&self, method: &'static str, route: &'static str, status: u16, time: Duration) {

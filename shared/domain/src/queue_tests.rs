@@ -179,10 +179,13 @@ fn sums_are_of_all_projects() {
     for (sequence, project) in [(3, 0), (4, 0), (5, 1), (6, 1)] {
         command(&mut queue, sequence, exec(project, 0, sequence), Turn::Any);
     }
-    assert_eq!((queue.all_waiting(), queue.all_running()), (4, 0));
+    assert_eq!(queue.waiting_by_reason(), HashMap::from([(None, 4)]));
+    assert_eq!(queue.all_running(), 0);
     assert_eq!(queue.waiting_since(), Some(stored(3)));
     assert_eq!(admit_all(&mut queue).len(), 2);
-    assert_eq!((queue.all_waiting(), queue.all_running()), (2, 2));
+    let held = HashMap::from([(Some(WaitReason::SessionLimit), 2)]);
+    assert_eq!(queue.waiting_by_reason(), held);
+    assert_eq!(queue.all_running(), 2);
     assert_eq!(queue.waiting_since(), Some(stored(4)));
     queue.forget(&exec(0, 0, 4));
     assert_eq!(queue.waiting_since(), Some(stored(6)));
