@@ -27,30 +27,32 @@ const CONFIG_VARIABLE: &str = "RDEV_CONFIG";
 /// Where `rdev dev` and a gateway listen unless they are told otherwise.
 const USUAL_URL: &str = "http://127.0.0.1:8080";
 
+/// Where these flags stand in help texts.
+const HEADING: &str = "Where and who";
+
 /// Flags of every command that speaks to a gateway.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Where and who")]
 pub(crate) struct ConnectionArgs {
     /// Address of the API, as in <https://rdev.example.com> [env: RDEV_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = HEADING)]
     pub(crate) url: Option<String>,
     /// The project [env: RDEV_PROJECT]
-    #[arg(short, long, value_name = "PROJECT")]
+    #[arg(short, long, value_name = "PROJECT", help_heading = HEADING)]
     pub(crate) project: Option<String>,
     /// A file that holds the API key; the key itself goes into RDEV_API_KEY [env: RDEV_API_KEY_FILE]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) key_file: Option<PathBuf>,
     /// Certificate authority of the API (PEM), besides those of this machine [env: RDEV_CA_FILE]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) ca_file: Option<PathBuf>,
     /// Profile of the configuration file [env: RDEV_PROFILE]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub(crate) profile: Option<String>,
     /// The configuration file [env: RDEV_CONFIG]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) config: Option<PathBuf>,
     /// Say on standard error what happens, also where that is no terminal.
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = HEADING)]
     pub(crate) verbose: bool,
 }
 
