@@ -6,7 +6,7 @@ use rdev_tests::Outcome;
 use rdev_tests::client::Client;
 use rdev_tests::log::exec_id;
 use rdev_tests::transcript::{Transcript, sha256};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Kept, Short, held};
 
@@ -95,7 +95,15 @@ impl Asked<'_> {
                 let value = answer.headers().get(name);
                 text += &format!("\n{name}: {value:?}");
             }
-            text += &format!("\n{}", sha256(&answer.bytes().await?));
+            let is_refused = !answer.status().is_success();
+            let mut body = answer.bytes().await?.to_vec();
+            if is_refused {
+                // Each refusal has a trace of its own.
+                let mut problem: Value = serde_json::from_slice(&body)?;
+                problem["trace_id"] = json!(null);
+                body = problem.to_string().into_bytes();
+            }
+            text += &format!("\n{}", sha256(&body));
             shown.push((format!("{path} {range:?}"), text));
         }
         Ok(shown)
