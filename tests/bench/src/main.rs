@@ -101,7 +101,7 @@ async fn run(Bench { scenario, json }: Bench) -> Outcome<()> {
         Scenario::Queue(settings) => queue::run(&settings).await?,
         Scenario::List(settings) => list::run(&settings).await?,
         Scenario::Faults(settings) => return faults::run(&settings).await,
-        Scenario::Read(settings) => return read::run(&settings, json).await,
+        Scenario::Read(settings) => return Box::pin(read::run(&settings, json)).await,
         Scenario::ReadFloor(settings) => return read::floor::serve(&settings).await,
         Scenario::All(settings) => return all::run(&settings).await,
     };
