@@ -303,6 +303,8 @@ const steps = {
     await page.keyboard.press("j");
     await page.keyboard.press("Enter");
     await page.waitForURL(/\/x\//);
+    // The page is there, and hears keys.
+    await page.getByText("Timeline").first().waitFor();
     await page.keyboard.press("?");
     await page.getByRole("dialog", { name: "Keyboard shortcuts" }).waitFor();
     await looks("help");
