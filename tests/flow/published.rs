@@ -300,12 +300,7 @@ fn check_live_headers(message: &async_nats::Message) -> Outcome<()> {
     let document: Value = serde_json::from_str(ASYNCAPI)?;
     let described = &document["components"]["messages"]["live-exec-command"]["headers"];
     let headers = message.headers.as_ref().ok_or("no headers")?;
-    // The trace of whoever asked is for services: consumers are promised none.
-    let came: BTreeSet<_> = headers
-        .iter()
-        .map(|(name, _)| name.to_string())
-        .filter(|name| name != "traceparent")
-        .collect();
+    let came: BTreeSet<_> = headers.iter().map(|(name, _)| name.to_string()).collect();
     let described = described["properties"].as_object().ok_or("no properties")?;
     assert_eq!(came, described.keys().cloned().collect());
     Ok(())

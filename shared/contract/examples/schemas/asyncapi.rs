@@ -6,6 +6,7 @@
 use rdev_contract::event::Kind;
 use rdev_contract::session::SessionKind;
 use rdev_contract::subject::{CONTROL_STREAM, EXEC_STREAM, SESSION_STREAM, TRAIL_STREAM};
+use rdev_contract::trace::TRACE_PARENT;
 use serde_json::{Map, Value, json};
 
 use super::documents::{ORDER_NAME, TRAIL_NAME, exec_name, session_name};
@@ -152,11 +153,10 @@ fn messages() -> Value {
     let mut messages = Map::new();
     for kind in Kind::ALL {
         let name = exec_name(kind);
-        messages.insert(
-            name.clone(),
-            message(&name, kind.token(), &stored_headers()),
-        );
-        let live = message(&name, kind.token(), &live_headers());
+        let stored = exec_headers(kind, stored_headers());
+        messages.insert(name.clone(), message(&name, kind.token(), &stored));
+        let live = exec_headers(kind, live_headers());
+        let live = message(&name, kind.token(), &live);
         messages.insert(format!("live-{name}"), live);
     }
     for kind in SessionKind::ALL {
@@ -190,7 +190,16 @@ fn message(name: &str, kind: &str, headers: &Value) -> Value {
     })
 }
 
-/// What its writer gave the message. Nothing in them is not in the payload.
+/// Messages that begin something say in which span of a trace.
+fn exec_headers(kind: Kind, mut headers: Value) -> Value {
+    if kind.begins_span() {
+        headers["properties"][TRACE_PARENT] =
+            header("The span that it belongs to, as W3C Trace Context; telemetry, and no fact.");
+    }
+    headers
+}
+
+/// What its writer gave the message. Nothing in them is a fact that is not in the payload.
 fn stored_headers() -> Value {
     json!({
         "type": "object",
