@@ -25,7 +25,10 @@ mod journal;
 mod link;
 mod place;
 mod serve;
+mod signals;
 mod supervise;
+
+pub use signals::is_ignored;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

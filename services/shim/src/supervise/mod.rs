@@ -79,6 +79,7 @@ fn claim() -> Result<Option<(Claim, Box<Spec>)>, SuperviseError> {
     let (key, spec) = read_launch()?;
     let place = Place::open()?;
     detach().map_err(SuperviseError::Detach)?;
+    crate::signals::hand_on_none_ignored().map_err(SuperviseError::Detach)?;
     let claim = Claim::make(&place, &key).map_err(SuperviseError::Claim)?;
     Ok(claim.map(|claim| (claim, spec)))
 }

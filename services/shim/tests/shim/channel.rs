@@ -39,6 +39,16 @@ impl Pod {
         Channel::over(command)
     }
 
+    /// A channel whose `serve` was started by somebody who ignores these signals.
+    pub(crate) fn channel_ignoring(&self, signals: &str) -> Channel {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "trap '' $1; exec \"$0\" serve"])
+            .args([env!("CARGO_BIN_EXE_rdev-shim"), signals])
+            .env("RDEV_SHIM_DIR", self.directory.path());
+        Channel::over(command)
+    }
+
     /// A path in it for the commands' own files.
     pub(crate) fn path(&self, name: &str) -> String {
         self.directory

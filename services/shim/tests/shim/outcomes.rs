@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rdev_frames::{Exit, Offsets, RefusalCode, Request};
+use rdev_frames::{Exit, Offsets, RefusalCode, Request, TerminalSize};
 
 use crate::channel::{Pod, argv, sha256, shell};
 
@@ -27,6 +27,24 @@ fn every_way_to_exit_is_told() {
         assert_eq!(finished.end.exit, exit, "{script}");
         assert_eq!(finished.end.spawn_error, None);
         assert!(!finished.end.timed_out && !finished.end.canceled);
+    }
+}
+
+#[test]
+fn a_command_ignores_no_signal_that_others_ignore() {
+    let pod = Pod::new();
+    let mut channel = pod.channel_ignoring("HUP INT QUIT TERM USR1");
+    for (key, terminal) in [("pipes", false), ("terminal", true)] {
+        let mut spec = shell("grep SigIgn: /proc/self/status");
+        spec.terminal = terminal.then_some(TerminalSize {
+            columns: 80,
+            rows: 24,
+        });
+        let finished = channel.run(key, spec);
+        let mask = finished.stdout().trim().trim_start_matches("SigIgn:\t");
+        // Above are those that mean nothing, and the C library's own, which nobody can handle.
+        let standard = u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff;
+        assert_eq!(standard, 0, "{key}: {mask}");
     }
 }
 
