@@ -7,7 +7,7 @@ use rdev_contract::agent::Agent;
 use rdev_contract::event::{AgentLine, RawEvent};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::EventNo;
-use rdev_domain::agent::{self, Amount, Tokens, Told};
+use rdev_domain::agent::{self, Amount, Tokens, Told, is_cost};
 use rdev_domain::conversation::{step, tool_message_id};
 use rdev_readmodel::{
     AgentAnswered, AgentBegun, AgentResult, Change, FragmentAdded, LogIdentity, MessageId,
@@ -198,11 +198,7 @@ const fn counts(tokens: Tokens) -> TokenCounts {
     }
 }
 
-/// The digits of a number, as they were printed. What is no finite number is not an amount.
+/// The digits of a cost, as they were printed.
 fn digits(raw: &RawValue) -> Option<String> {
-    let number: serde_json::Number = serde_json::from_str(raw.get()).ok()?;
-    number
-        .as_f64()
-        .filter(|value| value.is_finite())
-        .map(|_| raw.get().to_owned())
+    is_cost(raw.get()).then(|| raw.get().to_owned())
 }

@@ -250,6 +250,48 @@ async fn a_conversation_is_held_with_both_agents() {
     database.stop().await;
 }
 
+/// Whatever a pod prints, lists and sums are shown.
+#[tokio::test]
+async fn what_no_run_costs_is_not_known() {
+    let mut log = Log::new();
+    run(&mut log, "right", false, recording!("simple"));
+    let (cost, tokens) = ("0.049504000000000006", "12311");
+    let printed = recording!("simple");
+    assert!(printed.contains(cost) && printed.contains(tokens));
+    let many = format!("0.{}1", "0".repeat(20_000));
+    for (stream, cost_now, tokens_now) in [
+        ("tiny", "1e-400", tokens),
+        ("huge", "1e308", tokens),
+        ("huge again", "1e308", tokens),
+        ("long", many.as_str(), tokens),
+        ("endless", cost, "9223372036854775807"),
+        ("endless again", cost, "9223372036854775807"),
+    ] {
+        let printed = printed.replace(cost, cost_now).replace(tokens, tokens_now);
+        run(&mut log, &stream.replace(' ', "-"), false, &printed);
+    }
+    let (database, model) = projected(&log).await;
+    for (stream, cost, input) in [
+        ("right", true, Some(12311)),
+        ("tiny", false, None),
+        ("huge", false, None),
+        ("long", false, None),
+        ("endless", true, None),
+    ] {
+        let found = usage(&model, stream).await;
+        assert_eq!(found.cost_usd.is_some(), cost, "{stream}");
+        assert_eq!(found.total_cost_usd.is_some(), cost, "{stream}");
+        assert_eq!(found.input_tokens, input, "{stream}");
+    }
+    let ever = TimeRange::default();
+    let totals = model.usage(&project(), None, &ever).await.unwrap();
+    assert_eq!((totals.runs, totals.runs_not_known), (7, 4));
+    let conversation = session(1).conversation();
+    let conversation = model.conversation(&project(), conversation).await.unwrap();
+    assert_eq!(conversation.unwrap().usage, Some(totals));
+    database.stop().await;
+}
+
 #[tokio::test]
 async fn codex_tells_tokens_of_its_session_and_no_cost() {
     let mut log = Log::new();

@@ -8,7 +8,7 @@ use crate::sql;
 
 /// Which rows the same log makes: raised with every change of that, a column that is filled from
 /// now on included. Tables with rows of an older fold are folded anew by the projector.
-pub const FOLD_VERSION: i32 = 2;
+pub const FOLD_VERSION: i32 = 3;
 /// Below that of every build.
 const NO_FOLD: i32 = 0;
 

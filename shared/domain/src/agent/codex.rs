@@ -144,13 +144,14 @@ fn total(usage: &RawValue) -> Option<Amount> {
     let in_cache = usage
         .cached_input_tokens
         .checked_add(usage.cache_write_input_tokens)?;
-    Some(Amount {
-        tokens: Tokens {
-            input: usage.input_tokens.checked_sub(in_cache)?,
-            output: usage.output_tokens,
-            cache_read: usage.cached_input_tokens,
-            cache_write: usage.cache_write_input_tokens,
-        },
+    let tokens = Tokens {
+        input: usage.input_tokens.checked_sub(in_cache)?,
+        output: usage.output_tokens,
+        cache_read: usage.cached_input_tokens,
+        cache_write: usage.cache_write_input_tokens,
+    };
+    tokens.are_possible().then_some(Amount {
+        tokens,
         cost_usd: None,
     })
 }

@@ -1,6 +1,27 @@
 //! What a run took, as far as its agent tells it. Invariant: what is not known for certain is none,
 //! never a guess.
 
+/// Dollars of one run: more than any costs. What is above is no cost, and sums of any number of runs can
+/// be written.
+pub(super) const COST_MAX_USD: f64 = 1e9;
+/// Tokens of one run: more than any takes. Sums of millions of runs fit into 64 bits.
+const TOKENS_MAX: u64 = 1_000_000_000_000;
+/// Digits of a cost: more than anybody prints, and less than a database takes.
+const COST_MAX_CHARS: usize = 64;
+
+/// Whether this is a number of dollars, as it was printed: one that a floating-point number can hold, and
+/// tells from nothing.
+#[must_use]
+pub fn is_cost(digits: &str) -> bool {
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
+    let is_nothing = !mantissa.contains(|char| matches!(char, '1'..='9'));
+    let is_number = |cost: f64| cost.is_finite() && cost.abs() <= COST_MAX_USD;
+    digits.len() <= COST_MAX_CHARS
+        && digits
+            .parse()
+            .is_ok_and(|cost| is_number(cost) && (cost == 0.0) == is_nothing)
+}
+
 /// Tokens of all models.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {
@@ -12,6 +33,16 @@ pub struct Tokens {
     pub cache_read: u64,
     /// Read, and put into the cache.
     pub cache_write: u64,
+}
+
+impl Tokens {
+    /// Whether a run can have taken so many.
+    #[must_use]
+    pub fn are_possible(self) -> bool {
+        [self.input, self.output, self.cache_read, self.cache_write]
+            .into_iter()
+            .all(|tokens| tokens <= TOKENS_MAX)
+    }
 }
 
 /// Tokens and what they cost.
@@ -30,4 +61,37 @@ pub struct RunAmounts {
     pub total: Option<Amount>,
     /// Of this process alone, where that is told.
     pub alone: Option<Amount>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_what_can_be_shown_and_added() {
+        for cost in [
+            "0",
+            "0.0",
+            "0e5",
+            "0.0123450",
+            "1.5e-7",
+            "1000000000",
+            "-0.5",
+        ] {
+            assert!(is_cost(cost), "{cost}");
+        }
+        let long = format!("0.{}", "1".repeat(COST_MAX_CHARS));
+        for other in [
+            "1e-400",
+            "1e308",
+            "1e400",
+            "1000000001",
+            "null",
+            "\"1\"",
+            "",
+            &long,
+        ] {
+            assert!(!is_cost(other), "{other}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::agent::json::{Fields, LossyText, field};
+use crate::agent::usage::{COST_MAX_USD, is_cost};
 use crate::agent::{Amount, RunAmounts};
 
 /// The newest version that was seen to count each process alone.
@@ -84,10 +85,11 @@ fn sum(models: &RawValue) -> Option<Amount> {
             .cache_write
             .checked_add(model.cache_creation_input_tokens)?;
         // The JSON reader is not exact in the last digit; this is.
-        cost_usd += model.cost_usd.get().parse::<f64>().ok()?;
+        let cost = Some(model.cost_usd.get()).filter(|cost| is_cost(cost))?;
+        cost_usd += cost.parse::<f64>().ok()?;
     }
     sum.cost_usd = Some(cost_usd);
-    Some(sum).filter(|_| cost_usd.is_finite() && cost_usd >= 0.0)
+    Some(sum).filter(|sum| (0.0..=COST_MAX_USD).contains(&cost_usd) && sum.tokens.are_possible())
 }
 
 #[cfg(test)]
