@@ -35,6 +35,9 @@ async fn any_reader_at_any_time_sees_the_same() -> Outcome<()> {
         );
         assert_eq!(resumed.events[0].json()["reconnecting"], true);
     }
+    // Nothing of it, from the end on, is over at once.
+    let path = format!("/sessions/{session}/execs/s1/events?tail=0");
+    assert_eq!(client.get(&path).await?.status, 204);
     Ok(())
 }
 

@@ -36,12 +36,15 @@ async fn a_directory_is_made_for_a_session_and_goes_with_it() -> Outcome<()> {
         (&json!(TEMPLATE), &json!("active"))
     );
     assert!(pod.join("file").exists());
+    let path = format!("/sessions/{session}/exec");
+    let once = json!({"type": "shell", "command": "echo once >> file", "stream_id": "once"});
+    client.run(&session, &once).await?;
     client.delete(&format!("/sessions/{session}")).await?;
     let view = until(client, &session, |view| view["pod_state"] == "deleted").await?;
     assert_eq!(view["ended_reason"], "deleted");
     assert!(!pod.exists());
-    // And nothing makes it again.
-    let path = format!("/sessions/{session}/exec");
+    // Whoever has lost the answer may ask for it again, and nothing makes the pod again.
+    assert_eq!(client.post(&path, &once).await?.status, 200);
     let answer = client.post(&path, &shell("true")).await?;
     assert_eq!(answer.json()["code"], "session_not_active");
     assert!(!pod.exists());

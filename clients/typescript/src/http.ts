@@ -77,7 +77,7 @@ export class Http {
     const { url, project, key } = this.options;
     const headers = new Headers(call.headers);
     const secret = typeof key === "function" ? await key() : key;
-    if (secret !== undefined) headers.set("authorization", `Bearer ${secret}`);
+    if (secret) headers.set("authorization", `Bearer ${secret}`);
     const init: RequestInit = { method: call.method, headers };
     if (call.json !== undefined) {
       headers.set("content-type", "application/json");

@@ -16,6 +16,7 @@ use rdev_contract::http::{ExecAccepted, ExecRequest};
 use rdev_contract::id::{ExecId, ProjectId, SessionId, StreamId};
 use rdev_contract::position::StreamSeq;
 use rdev_domain::request::{parse_exec_request, requested_stream};
+use rdev_domain::session::SessionState;
 use uuid::Uuid;
 
 use crate::as_of::Token;
@@ -57,20 +58,11 @@ pub(crate) async fn exec(
         Err(ApiError::LogUnavailable) => return Err(not_stored(ApiError::LogUnavailable)),
         other => other?,
     };
-    if let Some(why) = state.end_in_words() {
-        let detail = format!("{why}: create another one");
-        return Err(ApiError::invalid("session_not_active", detail));
-    }
     let exec = ExecId {
         project,
         session,
         stream,
     };
-    let queue_max = gateway.project_queue_max;
-    if gateway.line.waiting(&exec.project) >= queue_max && bus.tail(&exec).await?.is_none() {
-        let stream = exec.stream;
-        return Err(ApiError::QueueFull { queue_max, stream });
-    }
     let at = now();
     let command = Command {
         spec,
@@ -78,10 +70,15 @@ pub(crate) async fn exec(
         awaits_pod: state.awaits_pod(),
         by,
     };
-    let append = traces::append(&exec);
-    let submitting = bus.submit_in(&exec, &command, at, Some(append.place()));
-    let submitted = append.of(submitting).await;
-    drop(append);
+    let submitted = match refusal(&gateway, &exec, &state) {
+        None => {
+            let append = traces::append(&exec);
+            let submitting = bus.submit_in(&exec, &command, at, Some(append.place()));
+            append.of(submitting).await
+        }
+        // A repeat is answered as at first, whatever has become of session and queue since.
+        Some(refusal) => bus.submitted(&exec).await.transpose().ok_or(refusal)?,
+    };
     match submitted {
         Ok(Submitted::Created(sequence)) => {
             gateway.line.submitted(&exec, sequence, &command);
@@ -99,6 +96,19 @@ pub(crate) async fn exec(
         }),
         Err(error) => Err(refused(error, exec)),
     }
+}
+
+/// Why no new command is taken.
+fn refusal(gateway: &Gateway, exec: &ExecId, state: &SessionState) -> Option<ApiError> {
+    if let Some(why) = state.end_in_words() {
+        let detail = format!("{why}: create another one");
+        return Some(ApiError::invalid("session_not_active", detail));
+    }
+    let queue_max = gateway.project_queue_max;
+    (gateway.line.waiting(&exec.project) >= queue_max).then(|| ApiError::QueueFull {
+        queue_max,
+        stream: exec.stream.clone(),
+    })
 }
 
 fn stream_of(

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use rdev_contract::http::{Page, ProjectView};
+use rdev_contract::id::ProjectId;
 use rdev_contract::key::Projects;
 use rdev_readmodel::ReadModel;
 use serde::Deserialize;
@@ -19,8 +20,7 @@ const PAGE_PROJECTS: u32 = 200;
 #[derive(Deserialize)]
 pub(crate) struct ListOptions {
     limit: Option<u32>,
-    #[serde(default)]
-    cursor: String,
+    cursor: Option<String>,
 }
 
 /// `GET /projects`.
@@ -34,15 +34,22 @@ pub(crate) async fn list(
         let detail = format!("limit is 1 to {PAGE_PROJECTS}");
         return Err(ApiError::invalid("invalid_limit", detail));
     }
+    let behind = match options.cursor.as_deref() {
+        None | Some("") => String::new(),
+        Some(name) => match name.parse::<ProjectId>() {
+            Ok(project) => project.to_string(),
+            Err(error) => return Err(ApiError::invalid("invalid_cursor", error.to_string())),
+        },
+    };
     let grants = caller.grants();
     // One more than the page has, to know whether there is another.
     let wanted = limit + 1;
     let mut names = match &grants.projects {
-        Projects::All => read_model.projects(&options.cursor, wanted.into()).await?,
+        Projects::All => read_model.projects(&behind, wanted.into()).await?,
         Projects::Only(projects) => {
-            let behind = projects.iter().map(ToString::to_string);
-            let behind = behind.filter(|name| *name > options.cursor);
-            behind.take(wanted as usize).collect()
+            let names = projects.iter().map(ToString::to_string);
+            let names = names.filter(|name| *name > behind);
+            names.take(wanted as usize).collect()
         }
     };
     let next_cursor = if names.len() > limit as usize {

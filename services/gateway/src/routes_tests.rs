@@ -336,6 +336,7 @@ async fn bad_queries_of_lists_are_refused() {
         ),
     ];
     refuse(&queries, "/projects/demo").await;
+    refuse(&[("projects?cursor=a%00b", "invalid_cursor")], "").await;
 }
 
 #[tokio::test]

@@ -76,6 +76,10 @@ impl Bus {
             return Err(SubmitError::Unreachable);
         }
         if self.room().await != Room::Everybody {
+            // A repeat takes no room.
+            if let Some(found) = self.submitted(exec).await? {
+                return Ok(found);
+            }
             METRICS.refused();
             return Err(SubmitError::Full("the log is nearly full".to_owned()));
         }
@@ -95,10 +99,12 @@ impl Bus {
         };
         match self.publish_fenced(message).await {
             Ok(sequence) => Ok(Submitted::Created(sequence)),
-            Err(NotStored::Full(reason)) => Err(SubmitError::Full(reason)),
+            Err(NotStored::Full(reason)) => {
+                self.submitted(exec).await?.ok_or(SubmitError::Full(reason))
+            }
             Err(NotStored::TooLarge(reason)) => Err(SubmitError::Encoding(reason)),
             // One publish, refused: what is there is not ours, however equal it looks.
-            Err(NotStored::Stale) => match self.existing(exec, None).await? {
+            Err(NotStored::Stale) => match self.submitted(exec).await? {
                 Some(found) => Ok(found),
                 None => Err(self.refused(exec).await),
             },
@@ -107,6 +113,14 @@ impl Bus {
                 .await?
                 .ok_or(SubmitError::Unknown(reason)),
         }
+    }
+
+    /// The exec's command, if one was submitted before and is still there.
+    ///
+    /// # Errors
+    /// [`SubmitError::Unknown`] when the leader does not answer.
+    pub async fn submitted(&self, exec: &ExecId) -> Result<Option<Submitted>, SubmitError> {
+        self.existing(exec, None).await
     }
 
     /// Why the log refuses a command that it does not hold.

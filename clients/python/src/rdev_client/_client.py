@@ -145,7 +145,7 @@ class Client:
             http
             or httpx.Client(
                 base_url=url,
-                headers={} if key is None else {"authorization": f"Bearer {key}"},
+                headers={"authorization": f"Bearer {key}"} if key else {},
                 timeout=calls.ANSWER_TIMEOUT_SECONDS,
             ),
             project,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdev_bus::append::Entry;
-use rdev_bus::submit::SubmitError;
+use rdev_bus::submit::{SubmitError, Submitted};
 use rdev_contract::envelope::Body;
 use rdev_contract::event::{Complete, Event, EventBatch, Kind, Outcome, OutputStream, Text};
 use rdev_contract::position::{EventNo, Offsets};
@@ -48,6 +48,9 @@ async fn the_end_fits_when_nothing_else_does() {
     assert!(waits > EventNo(15), "waits at {waits}");
     let refused = log.bus.submit(&exec_id(), &command("true"), now()).await;
     assert!(matches!(refused, Err(SubmitError::Full(_))), "{refused:?}");
+    // What was accepted when there was room is no less so.
+    let again = log.bus.submit(&exec, &command("true"), now()).await;
+    assert!(matches!(again, Ok(Submitted::Exists(_))), "{again:?}");
     // What was given up had not been sent, so the writer still knows the tail.
     let mut events = EventBatch::default();
     let end = Complete::without_process(Outcome::Lost, "for the test");

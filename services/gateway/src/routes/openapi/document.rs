@@ -76,7 +76,9 @@ fn described(operation: &Operation, access: Access) -> Value {
 
 fn body_of(body: Body) -> Value {
     let content = match body {
-        Body::Json(name) => json!({ "application/json": { "schema": reference(name) } }),
+        Body::Json(name) | Body::OptionalJson(name) => {
+            json!({ "application/json": { "schema": reference(name) } })
+        }
         Body::Bytes => {
             json!({ "application/octet-stream": { "schema": { "type": "string", "contentMediaType": "application/octet-stream" } } })
         }
@@ -99,8 +101,7 @@ fn answers(operation: &Operation, access: Access) -> Value {
         Access::Project(_) | Access::Feed | Access::Some(_) => &[401, 403, 404, 429, 503],
     };
     let of_body: &[u16] = match operation.body {
-        Some(Body::Json(_)) => &[400, 408, 413, 415],
-        Some(Body::Bytes) => &[400, 408, 413, 415],
+        Some(Body::Json(_) | Body::OptionalJson(_) | Body::Bytes) => &[400, 408, 413, 415],
         None => &[],
     };
     let of_query: &[u16] = if operation.query.is_empty() {

@@ -23,6 +23,8 @@ pub(super) struct Operation {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Body {
     Json(&'static str),
+    /// Or none.
+    OptionalJson(&'static str),
     Bytes,
 }
 
@@ -212,7 +214,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "rotateKey",
         "A new secret; the former one is good for a grace.",
     )
-    .takes(Body::Json("RotateKey"))
+    .takes(Body::OptionalJson("RotateKey"))
     .answers(&[(200, "The new key.", Answer::Json("KeyMade"))])
     .problems(&[409]),
     get(
@@ -277,7 +279,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "createTicket",
         "Lets a browser open one stream of events.",
     )
-    .takes(Body::Json("CreateTicket"))
+    .takes(Body::OptionalJson("CreateTicket"))
     .answers(&[(201, "The ticket.", Answer::Json("TicketMade"))]),
     get(
         routes::EXECS,
@@ -389,7 +391,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get(
         routes::TIMELINE,
         "getTimeline",
-        "What became of an exec: asked for, admitted, started, taken over, canceled, complete.",
+        "What became of an exec: asked for, admitted, started, taken over, complete; while it runs, canceled.",
     )
     .answers(&[(200, "All of it.", Answer::Json("FactViewPage"))]),
     get(

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jsonwebtoken::errors::Error;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{DecodingKey, Header, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use quick_cache::sync::Cache;
 use rdev_contract::key::{Grants, Projects, Scope};
 use serde_json::{Map, Value};
@@ -112,6 +112,10 @@ impl Oidc {
             let reason = "this token is not signed in a way that is believed".to_owned();
             return Err(Refusal::Invalid(reason).into());
         }
+        if header.crit.is_some() {
+            let reason = "this token asks for an extension that is not known (crit)".to_owned();
+            return Err(Refusal::Invalid(reason).into());
+        }
         let key = self.key(&header).await?;
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.issuer.name]);
@@ -122,8 +126,11 @@ impl Oidc {
         let token = decode::<Map<String, Value>>(token, &key, &validation);
         let claims = Value::Object(token.map_err(|error| invalid(&error))?.claims);
         let subject = claims["sub"].as_str().unwrap_or_default();
-        if subject.is_empty() || subject.len() > SUBJECT_MAX_BYTES {
-            let reason = format!("the sub of a token is 1 to {SUBJECT_MAX_BYTES} bytes");
+        let is_name = !subject.is_empty() && subject.len() <= SUBJECT_MAX_BYTES;
+        if !is_name || subject.chars().any(char::is_control) {
+            let reason = format!(
+                "the sub of a token is 1 to {SUBJECT_MAX_BYTES} bytes without control characters"
+            );
             return Err(Refusal::Invalid(reason).into());
         }
         let grants = Grants {
@@ -131,8 +138,10 @@ impl Oidc {
             projects: projects(words(&claims, &self.issuer.projects_claim)),
         };
         // As the validation reads it: a number, and as late as it is lenient.
-        let end = claims["exp"].as_f64().map_or(0, |end| end as i64) + LEEWAY_SECONDS as i64;
-        let end = Timestamp::from_second(end).unwrap_or(Timestamp::UNIX_EPOCH);
+        let end = claims["exp"].as_f64().map_or(0, |end| end as i64);
+        let end = end.saturating_add(LEEWAY_SECONDS as i64);
+        // It is not over, so what no clock can say is later than any.
+        let end = Timestamp::from_second(end).unwrap_or(Timestamp::MAX);
         Ok(self.caller_of(format!("{NAME_PREFIX}{subject}"), address, grants, end))
     }
 
@@ -176,13 +185,18 @@ impl Oidc {
     fn find(&self, header: &Header) -> Option<Jwk> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let is_for_signatures =
-            |key: &&Jwk| key.common.public_key_use != Some(PublicKeyUse::Encryption);
+            |key: &Jwk| key.common.public_key_use != Some(PublicKeyUse::Encryption);
+        // A key that names its algorithm is for no other.
+        let is_for = |key: &Jwk, algorithm| {
+            let own = key.common.key_algorithm.map(|own| own.to_string().parse());
+            own.is_none_or(|own| own.is_ok_and(|own: Algorithm| own == algorithm))
+        };
         match (&header.kid, &keys.set.keys[..]) {
             (Some(kid), _) => keys.set.find(kid),
             (None, [only]) => Some(only),
             (None, _) => None,
         }
-        .filter(is_for_signatures)
+        .filter(|key| is_for_signatures(key) && is_for(key, header.alg))
         .cloned()
     }
 

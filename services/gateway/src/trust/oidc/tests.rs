@@ -144,6 +144,7 @@ async fn what_is_not_believed() {
         changed("sub", Value::Null),
         changed("sub", json!("")),
         changed("sub", json!("x".repeat(SUBJECT_MAX_BYTES + 1))),
+        changed("sub", json!("anna\nsomebody else")),
     ] {
         let found = code(&oidc, &signer.sign(&wrong)).await;
         assert_eq!(found, "invalid_credential", "{wrong}");
@@ -153,17 +154,38 @@ async fn what_is_not_believed() {
     // The public key as the secret of another algorithm.
     let swapped = json!({"alg": "HS256", "kid": "one"});
     let unknown = json!({"alg": "EdDSA", "kid": "two"});
+    let extended = json!({"alg": "EdDSA", "kid": "one", "crit": ["x"], "x": 1});
     for wrong in [
         stranger.sign(&claims()),
         signer.sign_as(&swapped, &claims()),
         signer.sign_as(&json!({"alg": "ES256", "kid": "one"}), &claims()),
         signer.sign_as(&unknown, &claims()),
+        signer.sign_as(&extended, &claims()),
         unsigned,
         "a.b.c".to_owned(),
         String::new(),
     ] {
         assert_eq!(code(&oidc, &wrong).await, "invalid_credential", "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn a_key_is_for_the_algorithm_that_it_names() {
+    let signer = Signer::new("one");
+    for (own, found) in [("EdDSA", "let in"), ("ES256", "invalid_credential")] {
+        let mut key = signer.jwk();
+        key["alg"] = json!(own);
+        let oidc = oidc(in_file(own, &[key]));
+        assert_eq!(code(&oidc, &signer.sign(&claims())).await, found, "{own}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_may_be_later_than_any_clock() {
+    let signer = Signer::new("one");
+    let oidc = oidc(in_file("late", &[signer.jwk()]));
+    let late = changed("exp", json!(1_000_000_000_000_000_000_u64));
+    assert_eq!(code(&oidc, &signer.sign(&late)).await, "let in");
 }
 
 #[tokio::test]
