@@ -94,8 +94,16 @@ impl Person {
 
     /// `rdev` with these arguments.
     pub(super) fn rdev(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(RDEV);
+        // Whatever those ignore who started the tests.
+        self.rdev_below(&["env", "--default-signal"], args)
+    }
+
+    /// The same, started by another program.
+    pub(super) fn rdev_below(&self, starter: &[&str], args: &[&str]) -> Command {
+        let mut command = Command::new(starter[0]);
         command
+            .args(&starter[1..])
+            .arg(RDEV)
             .args(args)
             .env_clear()
             .env("HOME", self.home.path())
@@ -158,7 +166,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Outcome<Self> {
+    pub(super) fn start(mut command: Command) -> Outcome<Self> {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

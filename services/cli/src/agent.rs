@@ -9,23 +9,17 @@ use std::time::Duration;
 use rdev_contract::agent::Agent;
 use rdev_contract::event::OutputStream;
 use rdev_contract::http::{ExecRequest, ExecView};
-use rdev_contract::id::{ExecId, StreamId};
-use rdev_runtime::parse_duration;
+use rdev_contract::id::ExecId;
 use tokio::time::Instant;
 
 use self::approvals::Asker;
-use self::turn::{Piece, Turn};
-use crate::api::follow::follow;
+use self::turn::Piece;
 use crate::api::{Api, place};
-use crate::client::begin;
 use crate::exec::ending::Ending;
-use crate::exec::interrupts::Interrupts;
-use crate::exec::show::{Form, Show};
-use crate::exec::watch::{Watch, Watched};
-use crate::exec::{FollowArgs, ask, detached, drawn_id, end, plan, post};
+use crate::exec::new::NewArgs;
+use crate::exec::seat::Seat;
+use crate::exec::show::Show;
 use crate::failure::{Done, Failure};
-use crate::settings::ConnectionArgs;
-use crate::target::{IfMissing, SessionArg};
 
 /// The tables follow the log by milliseconds; without them there is the agent's own count.
 const COST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,9 +31,7 @@ const FROM_STDIN: &str = "-";
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(flatten)]
-    session: SessionArg,
+    new: NewArgs,
     /// What it is asked for; - reads it from standard input.
     prompt: String,
     /// Go on with the conversation of the session.
@@ -54,23 +46,6 @@ pub(crate) struct Options {
     /// Do not be asked: it may do what its own settings allow.
     #[arg(long)]
     no_ask: bool,
-    /// Print the exec's name and leave it running.
-    #[arg(short, long, conflicts_with = "json")]
-    detach: bool,
-    /// Print every event as a line of JSON.
-    #[arg(long)]
-    json: bool,
-    /// Its working directory in the pod.
-    #[arg(short = 'w', long, value_name = "DIR")]
-    cwd: Option<String>,
-    /// End it when it has run for so long.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    timeout: Option<Duration>,
-    /// Name the exec yourself.
-    #[arg(long, value_name = "ID")]
-    id: Option<StreamId>,
-    #[command(flatten)]
-    follow: FollowArgs,
     /// Arguments for the agent's own program.
     #[arg(last = true, value_name = "ARGUMENTS")]
     args: Vec<String>,
@@ -81,53 +56,14 @@ pub(crate) struct Options {
 /// # Errors
 /// When it could not be asked, or not be followed.
 pub(crate) async fn run(agent: Agent, options: Options) -> Done<Ending> {
-    let (settings, progress, api) = begin(&options.connection)?;
-    let project = api.project()?.clone();
-    let session = options
-        .session
-        .find(&api, &settings, IfMissing::Create, &progress);
-    let session = session.await?;
-    let exec = ExecId {
-        project,
-        session,
-        stream: options.id.clone().map_or_else(drawn_id, Ok)?,
-    };
     // Somebody is there who can answer, and is not the one who gives the prompt.
     let somebody_is_there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let may_ask = agent == Agent::Claude && !options.no_ask && !options.detach;
-    let asks_here = may_ask && somebody_is_there && options.prompt != FROM_STDIN && !options.json;
+    let may_ask = agent == Agent::Claude && !options.no_ask && !options.new.detach;
+    let asks_here =
+        may_ask && somebody_is_there && options.prompt != FROM_STDIN && !options.new.json;
     let request = options.request(agent, asks_here || options.ask)?;
-    if options.detach {
-        post(&api, &exec, request, &progress).await?;
-        return detached(&exec);
-    }
-    let interrupts = Interrupts::of(&api, &exec, &progress)?;
-    if let Some(ending) = ask(&api, &exec, request, &interrupts, &progress).await? {
-        return Ok(ending);
-    }
-    let form = if options.json {
-        Form::Json
-    } else {
-        Form::Plain
-    };
-    let mut show = Show::new(form, Turn::new(progress.style), &progress, true);
-    let mut asker = asks_here.then(Asker::new);
-    let watch = Watch {
-        api: &api,
-        exec: &exec,
-        progress: &progress,
-        show: &mut show,
-        interrupts: Some(&interrupts),
-        asker: asker.as_mut(),
-        until_caught_up: false,
-    };
-    let watched = watch
-        .run(follow(&api, plan(&exec, &options.follow, None)))
-        .await;
-    if let (Ok(Watched::Complete(_)), Form::Plain) = (&watched, form) {
-        sum_up(&api, &exec, &mut show).await;
-    }
-    end(watched, &show, &api, &exec, &interrupts, &progress).await
+    let asker = asks_here.then(Asker::new);
+    options.new.run(request, Seat::None, asker).await
 }
 
 /// Shows what it took.
@@ -175,15 +111,12 @@ impl Options {
             return Err(Failure::new("there is no prompt"));
         }
         Ok(ExecRequest {
-            kind: agent.name().to_owned(),
             prompt: Some(prompt),
             args: Some(self.args.clone()),
             continue_conversation: self.continue_conversation.then_some(true),
             conversation_id: self.resume.clone(),
-            cwd: self.cwd.clone(),
-            timeout_seconds: self.timeout.map(|timeout| timeout.as_secs().max(1)),
             permissions: asks.then(|| "ask".to_owned()),
-            ..ExecRequest::default()
+            ..self.new.request(agent.name())
         })
     }
 }

@@ -47,8 +47,8 @@ pub(crate) struct Api {
     base: Arc<str>,
     authorization: Option<HeaderValue>,
     project: Option<ProjectId>,
-    /// It has answered once: when it does not any more, it is being restarted.
-    has_answered: Arc<AtomicBool>,
+    /// It has taken a connection once: when it does not answer, it is being restarted.
+    is_there: Arc<AtomicBool>,
 }
 
 /// What an answer said besides its body.
@@ -95,7 +95,7 @@ impl Api {
                 .project
                 .as_ref()
                 .map(|project| project.value.clone()),
-            has_answered: Arc::default(),
+            is_there: Arc::default(),
         })
     }
 
@@ -261,9 +261,9 @@ impl Api {
     }
 
     /// Nobody waits for a gateway that was never there: its address is wrong, or it is not started.
-    fn may_pass(&self, error: &ApiError) -> bool {
+    pub(crate) fn may_pass(&self, error: &ApiError) -> bool {
         let is_unreachable = matches!(error, ApiError::Unreachable { .. });
-        error.is_retryable() && (!is_unreachable || self.has_answered.load(Ordering::Relaxed))
+        error.is_retryable() && (!is_unreachable || self.is_there.load(Ordering::Relaxed))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -282,8 +282,13 @@ impl Api {
     /// An answer that is no error; its body is still to come.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, ApiError> {
         let answer = request.send().await;
+        if !answer
+            .as_ref()
+            .is_err_and(|error| error.is_connect() || error.is_builder())
+        {
+            self.is_there.store(true, Ordering::Relaxed);
+        }
         let answer = answer.map_err(|error| ApiError::unreachable(&self.base, &error))?;
-        self.has_answered.store(true, Ordering::Relaxed);
         if answer.status().is_success() {
             return Ok(answer);
         }

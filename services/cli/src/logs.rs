@@ -20,9 +20,9 @@ use crate::api::sse::SseEvent;
 use crate::api::{Api, place};
 use crate::client::begin;
 use crate::exec::ending::Ending;
+use crate::exec::following::{FollowArgs, plan};
 use crate::exec::show::{Form, Show};
 use crate::exec::watch::{Watch, Watched};
-use crate::exec::{FollowArgs, plan};
 use crate::failure::{Done, Failure};
 use crate::progress::Progress;
 use crate::settings::ConnectionArgs;
@@ -82,11 +82,7 @@ fn before_now(ago: Duration) -> Result<Timestamp, String> {
 pub(crate) async fn run(options: Options) -> Done<Ending> {
     let (settings, progress, api) = begin(&options.connection)?;
     let logs = Logs {
-        form: if options.json {
-            Form::Json
-        } else {
-            Form::Plain
-        },
+        form: Form::of(options.json),
         options: &options,
         api: &api,
         progress: &progress,

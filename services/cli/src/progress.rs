@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::style::{Style, harmless, one_line};
+use crate::style::{Style, harmless, is_dumb, one_line};
 
 /// Wipes the line that the cursor is in.
 const WIPE: &str = "\r\x1b[K";
@@ -43,8 +43,8 @@ impl Progress {
     pub(crate) fn new(verbose: bool) -> Self {
         let manner = match (verbose, std::io::stderr().is_terminal()) {
             (true, _) => Manner::Lines,
-            (false, true) => Manner::Transient,
-            (false, false) => Manner::Silent,
+            (false, true) if !is_dumb() => Manner::Transient,
+            (false, _) => Manner::Silent,
         };
         Self {
             shown: Arc::default(),

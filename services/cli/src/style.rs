@@ -2,6 +2,11 @@
 
 use std::io::IsTerminal;
 
+/// Whether terminals here know nothing but text.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|value| value == "dumb")
+}
+
 /// What a text is put between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Style {
@@ -16,11 +21,12 @@ impl Style {
     #[cfg(test)]
     pub(crate) const COLOURED: Self = Self { is_on: true };
 
-    /// For this file descriptor: plain unless it is a terminal, and where `NO_COLOR` is set.
+    /// For this file descriptor: plain unless it is a terminal that knows colours, and where `NO_COLOR`
+    /// is set.
     pub(crate) fn of(file: &impl IsTerminal) -> Self {
         let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
-            is_on: file.is_terminal() && !is_unwanted,
+            is_on: file.is_terminal() && !is_unwanted && !is_dumb(),
         }
     }
 

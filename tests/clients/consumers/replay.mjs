@@ -10,7 +10,8 @@ const [url, project, begin] = process.argv.slice(2);
 // NATS_NKEY: the file with the seed of a user who may read, where the server wants one.
 const seed = process.env.NATS_NKEY && readFileSync(process.env.NATS_NKEY, "utf8").trim();
 const authenticator = seed && nkeyAuthenticator(new TextEncoder().encode(seed));
-const client = await connect({ servers: url, authenticator, maxReconnectAttempts: -1 });
+const { username: user, password: pass } = new URL(url); // the library takes neither from it
+const client = await connect({ servers: url, user, pass, authenticator, maxReconnectAttempts: -1 });
 const consumer = await jetstream(client).consumers.get("RDEV_EXEC", {
   filter_subjects: `rdev.exec.${project}.>`,
   deliver_policy: DeliverPolicy.StartSequence,

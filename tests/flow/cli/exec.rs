@@ -1,10 +1,18 @@
 //! Commands, as if they ran here.
 
+use std::time::Duration;
+
 use rdev_tests::Outcome;
+use rdev_tests::client::Client;
+use rdev_tests::proxy::Proxy;
+use rdev_tests::world::PROJECT;
 use rustix::process::Signal;
 
 use super::super::world;
-use super::Person;
+use super::{Person, Running};
+
+/// Between two looks at what a command has written.
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// All bytes, a colour, no newline at the end; something else on standard error.
 const ALL_BYTES: &str = r#"printf '\033[31mred\033[0m\n'
@@ -239,5 +247,46 @@ async fn a_command_whose_input_is_lost_is_canceled() -> Outcome<()> {
         said.stderr
     );
     person.says(&["attach", "starved"]).await?.expect(122)?;
+    Ok(())
+}
+
+/// A script's `&` and `nohup` ignore signals for what they start.
+#[tokio::test]
+async fn who_is_to_ignore_signals_does() -> Outcome<()> {
+    let (_world, services) = world().await?;
+    let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
+    let script = "trap '' HUP INT QUIT; exec \"$0\" \"$@\"";
+    let command = "echo on; until [ -e go ]; do sleep 0.05; done; echo off";
+    let rdev = person.rdev_below(&["sh", "-c", script], &["exec", "--", command]);
+    let mut running = Running::start(rdev)?;
+    running.until("on").await?;
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT] {
+        running.signal(signal)?;
+    }
+    person.says(&["exec", "--", "touch go"]).await?.expect(0)?;
+    assert_eq!(running.end().await?.expect(0)?.text(), "on\noff\n");
+    Ok(())
+}
+
+/// What was asked for may be in the log, so it is asked for again under its id.
+#[tokio::test]
+async fn a_first_request_that_breaks_is_made_again() -> Outcome<()> {
+    let (world, services) = world().await?;
+    let session = services.client.session("box").await?;
+    let address = services.client.base.trim_start_matches("http://").parse()?;
+    let proxy = Proxy::start(address).await?;
+    let through = Client::new(format!("http://{}", proxy.address()), PROJECT);
+    let person = Person::of(&through)?.with("RDEV_SESSION", &session);
+    proxy.withhold_answers_behind("POST");
+    let running = person.begins(&["exec", "--", "echo ran | tee -a runs"])?;
+    proxy.until_withholding().await;
+    let runs = world.pod("box").join("runs");
+    while !runs.exists() {
+        tokio::time::sleep(INTERVAL).await;
+    }
+    proxy.reset_connections();
+    proxy.pass();
+    assert_eq!(running.end().await?.expect(0)?.text(), "ran\n");
+    assert_eq!(std::fs::read_to_string(runs)?, "ran\n");
     Ok(())
 }

@@ -105,6 +105,10 @@ impl Asker {
         }
         let Some(line) = self.lines.recv().await else {
             self.is_alone = true;
+            progress.note(
+                "nothing can be typed here any more: it waits for an answer from elsewhere (the \
+                 console, the API); Ctrl-C cancels it",
+            );
             return;
         };
         let Some(approval) = self.pending.front() else {

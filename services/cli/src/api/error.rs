@@ -172,6 +172,10 @@ fn refused_hint(problem: &Problem, has_key: bool) -> Option<String> {
              `rdev sessions` and `rdev execs` list what there is"
         }
         "session_not_active" => "`rdev sessions` lists those that are active",
+        "log_full" => {
+            "the log holds as much as it may: its operator makes room (docs/operating.md); for \
+             `rdev dev`, --fresh begins anew"
+        }
         "queue_full" => "commands of this project wait already: `rdev execs --status queued`",
         "stream_id_in_use" => "leave --id out, and one is chosen",
         _ => return None,

@@ -137,12 +137,7 @@ impl Both<'_> {
         let message = self.log.page.pop_front();
         if held == Some(kept) {
             let copy = archived.page.pop_front();
-            let mut held = message.clone();
-            if let Some(held) = &mut held {
-                // That is not of what happened: the archive does not keep it.
-                held.value.trace = None;
-            }
-            if copy != held && archive.differences.len() < FINDINGS_MAX_COUNT {
+            if copy != message && archive.differences.len() < FINDINGS_MAX_COUNT {
                 let differs = format!("message {kept} is not what the log holds");
                 archive.differences.push(differs);
             }
@@ -234,10 +229,13 @@ impl<'a> LogMessages<'a> {
                     tokio::time::sleep(LAG_DELAY).await;
                 }
             }
-            let last = self.last;
-            let wanted = page.messages.into_iter();
-            self.page
-                .extend(wanted.filter(|message| message.sequence <= last));
+            for mut message in page.messages {
+                if message.sequence <= self.last {
+                    // Not of what happened, and nothing that the archive keeps.
+                    message.value.trace = None;
+                    self.page.push_back(message);
+                }
+            }
         }
         Ok(self.page.front())
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Finding, Options, Report};
 use crate::api::{Api, ApiError, Heard, place};
-use crate::exec::drawn_id;
+use crate::exec::new::drawn_id;
 use crate::exec::watch::queued;
 use crate::failure::Done;
 use crate::progress::Progress;
@@ -69,6 +69,11 @@ pub(super) async fn look(options: &Options, settings: &Settings, report: &mut Re
             report.add(refused("key", &error))?;
             return Ok(());
         }
+    }
+    let path = format!("{}?limit=1", place::execs(&project.value, None));
+    let listed: Result<Heard<Page<ExecView>>, _> = api.get_once(&path, ANSWER_TIMEOUT).await;
+    if let Err(error) = listed {
+        report.add(refused("execs", &error))?;
     }
     look_at_session(options, settings, &api, report).await
 }

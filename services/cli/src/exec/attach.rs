@@ -9,10 +9,10 @@ use rdev_contract::id::ExecId;
 use tokio::io::AsyncWriteExt as _;
 
 use super::ending::Ending;
+use super::following::{FollowArgs, Following, plan};
 use super::interrupts::{Interrupts, cancel};
 use super::seat::Seat;
 use super::show::Form;
-use super::{FollowArgs, Following, plan};
 use crate::api::follow::TAIL;
 use crate::api::{Api, ApiError, place};
 use crate::client::begin;
@@ -61,11 +61,7 @@ pub(crate) async fn run(options: Options) -> Done<Ending> {
     if let Some(count) = options.tail {
         plan.query.push((TAIL, count.to_string()));
     }
-    let form = if options.json {
-        Form::Json
-    } else {
-        Form::Plain
-    };
+    let form = Form::of(options.json);
     let mut seat = if options.stdin {
         Seat::Pipe { is_new: false }
     } else {
@@ -80,7 +76,12 @@ pub(crate) async fn run(options: Options) -> Done<Ending> {
         plan.after = Some(screen.next);
         seat = Seat::Terminal { is_new: false };
     }
-    let following = Following { form, seat, plan };
+    let following = Following {
+        form,
+        seat,
+        asker: None,
+        plan,
+    };
     following.run(&api, &exec, &interrupts, &progress).await
 }
 

@@ -66,6 +66,9 @@ pub(crate) fn code_of(complete: &Complete) -> u8 {
 /// either.
 pub(crate) fn in_words(complete: &Complete) -> Option<String> {
     let what = match complete.outcome {
+        Outcome::Exited if complete.exit_code == 0 && !complete.ok => {
+            "the agent has not done what was asked"
+        }
         Outcome::Exited => return None,
         Outcome::Signaled => {
             let number = complete.signal.unwrap_or_default();
@@ -115,6 +118,7 @@ mod tests {
     #[test]
     fn only_an_odd_end_is_talked_about() {
         assert_eq!(in_words(&complete(Outcome::Exited, 1, false)), None);
+        assert!(in_words(&complete(Outcome::Exited, 0, false)).is_some());
         assert_eq!(
             in_words(&complete(Outcome::Rejected, -1, false)).as_deref(),
             Some("the command was not started: why")

@@ -50,17 +50,17 @@ impl Interrupts {
             progress: progress.clone(),
             state: Arc::clone(&sender),
         };
-        let interrupt = signal(SignalKind::interrupt())?;
-        let leave = [
-            (signal(SignalKind::quit())?, Ending::Code(DETACHED)),
-            (
-                signal(SignalKind::terminate())?,
-                Ending::Signal(Signal::TERM),
-            ),
-            (signal(SignalKind::hangup())?, Ending::Signal(Signal::HUP)),
-        ];
-        tokio::spawn(listener.listen(interrupt));
-        for (mut signal, ending) in leave {
+        if let Some(interrupt) = unless_ignored(SignalKind::interrupt())? {
+            tokio::spawn(listener.listen(interrupt));
+        }
+        for (kind, ending) in [
+            (SignalKind::quit(), Ending::Code(DETACHED)),
+            (SignalKind::terminate(), Ending::Signal(Signal::TERM)),
+            (SignalKind::hangup(), Ending::Signal(Signal::HUP)),
+        ] {
+            let Some(mut signal) = unless_ignored(kind)? else {
+                continue;
+            };
             let sender = Arc::clone(&sender);
             tokio::spawn(async move {
                 if signal.recv().await.is_some() {
@@ -93,6 +93,14 @@ impl Interrupts {
     pub(crate) fn is_canceling(&self) -> bool {
         *self.state.borrow() == State::Canceling
     }
+}
+
+/// What whoever started us ignores stays ignored: `nohup`, and scripts that start us with `&`.
+fn unless_ignored(kind: SignalKind) -> io::Result<Option<tokio::signal::unix::Signal>> {
+    if rdev_shim::is_ignored(kind.as_raw_value()) {
+        return Ok(None);
+    }
+    signal(kind).map(Some)
 }
 
 struct Listener {

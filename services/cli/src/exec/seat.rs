@@ -7,7 +7,8 @@ use rdev_contract::id::ExecId;
 
 use super::input::{self, Target};
 use super::interrupts::{Interrupts, cancel};
-use super::{name_of, terminal};
+use super::new::name_of;
+use super::terminal;
 use crate::api::Api;
 use crate::failure::{Done, Failure};
 use crate::progress::Progress;

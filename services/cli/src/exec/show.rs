@@ -24,6 +24,13 @@ pub(crate) enum Form {
     Json,
 }
 
+impl Form {
+    /// As the flag `--json` asks for.
+    pub(crate) fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Plain }
+    }
+}
+
 /// What matters of an event to whoever follows.
 #[derive(Debug)]
 pub(crate) enum Shown {
