@@ -65,6 +65,8 @@ mod programs;
 mod published;
 #[path = "flow/queues.rs"]
 mod queues;
+#[path = "flow/recorded.rs"]
+mod recorded;
 #[path = "flow/restore.rs"]
 mod restore;
 #[path = "flow/retention.rs"]

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::{RDEV, claude, codex, options};
 
 /// The program of an earlier build.
-const FROM_VARIABLE: &str = "RDEV_UPGRADE_FROM";
+pub(super) const FROM_VARIABLE: &str = "RDEV_UPGRADE_FROM";
 /// What a projector of a build before V7 of the tables says when newer ones are there: then the newer one
 /// stays.
 const NOT_ON_NEWER_TABLES: &str = "the migrations do not fit the database";
