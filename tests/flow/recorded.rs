@@ -177,6 +177,15 @@ impl Seen {
     }
 }
 
+/// A command that has printed something.
+async fn begun(client: &Client, session: &str, command: &str) -> Outcome<String> {
+    let body = json!({"type": "shell", "command": command});
+    let stream = client.exec(session, &body).await?;
+    let mut events = client.events(session, &stream, None).await?;
+    events.until("output").await?;
+    Ok(stream)
+}
+
 /// Whatever a log may hold, asked of a build of any age.
 async fn work(world: &mut World) -> Outcome<Seen> {
     let projector = world.projector()?;
@@ -196,18 +205,12 @@ async fn work(world: &mut World) -> Outcome<Seen> {
         let path = format!("/sessions/{session}/exec");
         let asked = client.post(&path, &body).await?;
         // A build that does not know the agent says so, and has nothing of it in its log.
-        if let Some(stream) = asked.json()["stream_id"].as_str() {
+        if let Some(stream) = asked.json()["id"].as_str() {
             client.transcript(&session, stream).await?;
         }
     }
     let command = "echo up; until [ -e enough ]; do sleep 0.02; done";
-    let body = json!({"type": "shell", "command": command});
-    let stream = client.exec(&session, &body).await?;
-    client
-        .events(&session, &stream, None)
-        .await?
-        .until("output")
-        .await?;
+    let stream = begun(&client, &session, command).await?;
     // Nor are there cancels for a build that does not know them.
     if client.cancel(&session, &stream).await?.status != 202 {
         std::fs::write(world.pod("recorded").join("enough"), "")?;
@@ -215,19 +218,13 @@ async fn work(world: &mut World) -> Outcome<Seen> {
     client.transcript(&session, &stream).await?;
     // One that outlives its executor.
     let command = "echo one; until [ -e go ]; do sleep 0.02; done; echo two";
-    let body = json!({"type": "shell", "command": command});
-    let stream = client.exec(&session, &body).await?;
-    client
-        .events(&session, &stream, None)
-        .await?
-        .until("output")
-        .await?;
+    let stream = begun(&client, &session, command).await?;
     executor.kill().await;
     let executor = world.executor()?;
     executor.until_it_says("executor is ready").await?;
     std::fs::write(world.pod("recorded").join("go"), "")?;
     client.transcript(&session, &stream).await?;
-    // So does one whose sessions do not end.
+    // Nor do sessions end.
     let asked = client.delete(&format!("/sessions/{ended}")).await?;
     let ends = asked.status == 200;
     let seen = Seen::until_listed(&client, |seen| {

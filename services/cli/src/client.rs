@@ -7,11 +7,8 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 use rdev_contract::agent::Agent;
 
-use crate::api::Api;
 use crate::exec::ending::{Ending, UNREAD};
 use crate::failure::{Done, Failure};
-use crate::progress::Progress;
-use crate::settings::{ConnectionArgs, Settings};
 use crate::{Command, agent, doctor, exec, lists, logs};
 
 /// Everything that is done through the API.
@@ -42,20 +39,6 @@ pub(crate) enum Client {
         /// Which.
         shell: Shell,
     },
-}
-
-/// What every command needs; says what is odd about its settings.
-///
-/// # Errors
-/// When the settings cannot be used.
-pub(crate) fn begin(args: &ConnectionArgs) -> Done<(Settings, Progress, Api)> {
-    let settings = Settings::read(args)?;
-    let progress = Progress::new(settings.verbose);
-    for warning in &settings.warnings {
-        progress.note(warning);
-    }
-    let api = Api::new(&settings)?;
-    Ok((settings, progress, api))
 }
 
 impl Client {

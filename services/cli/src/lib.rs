@@ -5,6 +5,7 @@
 mod agent;
 mod api;
 mod audit;
+mod begin;
 mod client;
 mod demo;
 mod dev;

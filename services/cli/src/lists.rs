@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::agent::turn::{dollars, seconds, telling};
 use crate::api::{Api, place};
-use crate::client::begin;
+use crate::begin::begin;
 use crate::exec::ending::Ending;
 use crate::failure::{Done, Failure};
 use crate::logs::when;

@@ -18,7 +18,7 @@ use crate::agent::turn::{Piece, Turn};
 use crate::api::follow::{News, Plan, TAIL, follow, number_of};
 use crate::api::sse::SseEvent;
 use crate::api::{Api, place};
-use crate::client::begin;
+use crate::begin::begin;
 use crate::exec::ending::Ending;
 use crate::exec::following::{FollowArgs, plan};
 use crate::exec::show::{Form, Show};

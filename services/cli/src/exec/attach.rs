@@ -15,7 +15,7 @@ use super::seat::Seat;
 use super::show::Form;
 use crate::api::follow::TAIL;
 use crate::api::{Api, ApiError, place};
-use crate::client::begin;
+use crate::begin::begin;
 use crate::failure::{Done, Failure};
 use crate::progress::Progress;
 use crate::settings::ConnectionArgs;

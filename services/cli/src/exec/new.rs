@@ -16,7 +16,7 @@ use super::seat::Seat;
 use super::show::Form;
 use crate::agent::approvals::Asker;
 use crate::api::{Api, place};
-use crate::client::begin;
+use crate::begin::begin;
 use crate::failure::{Done, Failure};
 use crate::progress::Progress;
 use crate::settings::ConnectionArgs;
