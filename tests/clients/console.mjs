@@ -240,6 +240,7 @@ const steps = {
     await question.getByRole("button", { name: "Allow" }).click();
     await pillOf("succeeded");
     await page.getByRole("link", { name: "Output", exact: true }).click();
+    await page.locator('.tabs [aria-current="page"]', { hasText: "Output" }).waitFor();
     await page.keyboard.press("p");
     await page.getByRole("group", { name: "Replay" }).waitFor();
     await page.getByRole("button", { name: "End the replay" }).click();
