@@ -133,7 +133,7 @@ impl Place {
     /// The whole page as one program of the shell, whose pieces print into files of their own.
     fn script(&self, page: &Page) -> String {
         let mut script = "set -euo pipefail\nbackground=()\n\
-            trap '[ ${#background[@]} = 0 ] || { kill \"${background[@]}\"; wait; }' EXIT\n"
+            trap '[ ${#background[@]} = 0 ] || { kill -- \"${background[@]}\"; wait; }' EXIT\n"
             .to_owned();
         for (
             index,
@@ -146,9 +146,10 @@ impl Place {
             let errors = self.path(&format!("{index}.err")).display().to_string();
             // Writing to a String cannot fail.
             let _ = match kind {
+                // A group of processes of its own, which is ended as one.
                 Kind::Until(until) => writeln!(
                     script,
-                    "{{\n{text}\n}} >{output} 2>{errors} & background+=($!)\n\
+                    "set -m\n{{\n{text}\n}} >{output} 2>{errors} & background+=(-$!)\nset +m\n\
                      until grep -qF '{until}' {output}; do kill -0 $! && sleep 0.05; done"
                 ),
                 Kind::Run | Kind::Prints(_) => {
