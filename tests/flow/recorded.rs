@@ -16,6 +16,7 @@ use rdev_tests::world::World;
 use rdev_tests::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::upgrade::FROM_VARIABLE;
 use super::{claude, codex, options};
@@ -162,18 +163,16 @@ impl Seen {
         Ok(ids)
     }
 
-    /// The same of the same log once the tables have all of it.
+    /// The same once the tables have all of it; or, where that takes too long, as it is then.
     async fn until_listed(client: &Client, is_listed: impl Fn(&Self) -> bool) -> Outcome<Self> {
-        let listed = async {
-            loop {
-                let seen = Self::through(client).await?;
-                if is_listed(&seen) {
-                    return Outcome::Ok(seen);
-                }
-                tokio::time::sleep(INTERVAL).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = Self::through(client).await?;
+            if is_listed(&seen) || Instant::now() > deadline {
+                return Ok(seen);
             }
-        };
-        tokio::time::timeout(PATIENCE, listed).await?
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 }
 
@@ -224,14 +223,17 @@ async fn work(world: &mut World) -> Outcome<Seen> {
     executor.until_it_says("executor is ready").await?;
     std::fs::write(world.pod("recorded").join("go"), "")?;
     client.transcript(&session, &stream).await?;
-    // Nor do sessions end.
+    // Nor do its sessions end.
     let asked = client.delete(&format!("/sessions/{ended}")).await?;
     let ends = asked.status == 200;
-    let seen = Seen::until_listed(&client, |seen| {
+    let is_listed = |seen: &Seen| {
         let lists = json!(seen.lists).to_string();
         (!ends || lists.contains(r#""status":"ended""#)) && !lists.contains(r#""status":"running""#)
-    })
-    .await?;
+    };
+    let seen = Seen::until_listed(&client, is_listed).await?;
+    if !is_listed(&seen) {
+        return Err(format!("not listed in time: {:#}", json!(seen.lists)).into());
+    }
     for service in [gateway, executor, projector] {
         service.stop().await;
     }
@@ -286,9 +288,11 @@ async fn read_again(name: &str) -> Outcome<()> {
     let (_gateway, client) = world.gateway()?;
     world.ready(&client).await?;
     let found = Seen::until_listed(&client, |seen| {
-        seen.lists.keys().eq(said.lists.keys()) && seen.events.keys().eq(said.events.keys())
+        let is_said = |(path, said)| seen.lists.get(path).is_some_and(|found| says(found, said));
+        seen.lists.keys().eq(said.lists.keys()) && said.lists.iter().all(is_said)
     })
     .await?;
+    assert!(found.lists.keys().eq(said.lists.keys()), "{name}");
     assert_eq!(found.events, said.events, "{name}");
     for (path, said) in &said.lists {
         let found = &found.lists[path];

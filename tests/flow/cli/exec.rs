@@ -9,7 +9,7 @@ use rdev_tests::world::PROJECT;
 use rustix::process::Signal;
 
 use super::super::world;
-use super::{Person, Running};
+use super::{PATIENCE, Person, Running};
 
 /// Between two looks at what a command has written.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -281,9 +281,12 @@ async fn a_first_request_that_breaks_is_made_again() -> Outcome<()> {
     let running = person.begins(&["exec", "--", "echo ran | tee -a runs"])?;
     proxy.until_withholding().await;
     let runs = world.pod("box").join("runs");
-    while !runs.exists() {
-        tokio::time::sleep(INTERVAL).await;
-    }
+    let ran = async {
+        while !runs.exists() {
+            tokio::time::sleep(INTERVAL).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ran).await?;
     proxy.reset_connections();
     proxy.pass();
     assert_eq!(running.end().await?.expect(0)?.text(), "ran\n");
