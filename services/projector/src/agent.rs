@@ -7,7 +7,7 @@ use rdev_contract::agent::Agent;
 use rdev_contract::event::{AgentLine, RawEvent};
 use rdev_contract::id::ExecId;
 use rdev_contract::position::EventNo;
-use rdev_domain::agent::{self, Amount, Tokens, Told, is_cost};
+use rdev_domain::agent::{self, Amount, Tokens, Told, cost};
 use rdev_domain::conversation::{step, tool_message_id};
 use rdev_readmodel::{
     AgentAnswered, AgentBegun, AgentResult, Change, FragmentAdded, LogIdentity, MessageId,
@@ -200,5 +200,5 @@ const fn counts(tokens: Tokens) -> TokenCounts {
 
 /// The digits of a cost, as they were printed.
 fn digits(raw: &RawValue) -> Option<String> {
-    is_cost(raw.get()).then(|| raw.get().to_owned())
+    cost(raw.get()).map(|_| raw.get().to_owned())
 }

@@ -21,7 +21,7 @@ pub(crate) fn hand_on_none_ignored() -> io::Result<()> {
     // The standard library ignores SIGPIPE in every program, and puts it back for what it starts.
     let ours = |signal: &i32| *signal != SIGPIPE && !FORBIDDEN.contains(signal);
     for signal in (1..=LAST_STANDARD_SIGNAL).filter(ours) {
-        if ignored & (1 << (signal - 1)) != 0 {
+        if holds(ignored, signal) {
             signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
         }
     }
@@ -31,7 +31,11 @@ pub(crate) fn hand_on_none_ignored() -> io::Result<()> {
 /// Whether this process ignores a signal, as it is now.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
-    ignored().is_ok_and(|ignored| ignored & (1 << (signal - 1)) != 0)
+    ignored().is_ok_and(|ignored| holds(ignored, signal))
+}
+
+const fn holds(mask: u64, signal: i32) -> bool {
+    mask & (1 << (signal - 1)) != 0
 }
 
 /// A bit for each signal that is ignored, the lowest for signal 1.

@@ -25,7 +25,7 @@ use crate::invocation::{InvocationContext, STOP_STEP_WAIT, StopStep};
 pub use asking::{APPROVAL_ID_MAX_BYTES, Asked, Asking};
 pub use tally::Tally;
 pub use tools::{TOOL_TEXT_MAX_BYTES, ToolMessage, ToolSide};
-pub use usage::{Amount, RunAmounts, Tokens, is_cost};
+pub use usage::{Amount, RunAmounts, Tokens, cost};
 
 /// Keeps `complete` small: it is a fact, it must fit when the log is nearly full.
 pub const FAILURE_MAX_BYTES: usize = 1000;

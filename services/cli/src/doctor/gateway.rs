@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rdev_contract::event::{Complete, Outcome};
 use rdev_contract::http::{ExecAccepted, ExecRequest, ExecView, Page, SessionView};
 use rdev_contract::id::{ExecId, SessionId};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -61,21 +62,25 @@ pub(super) async fn look(options: &Options, settings: &Settings, report: &mut Re
         let finding = Finding::warn("project", "none is set");
         return Ok(report.add(finding.advice("give -p, or set RDEV_PROJECT"))?);
     };
-    let path = format!("{}?limit=1", place::sessions(&project.value));
-    let listed: Result<Heard<Page<SessionView>>, _> = api.get_once(&path, ANSWER_TIMEOUT).await;
-    match listed {
-        Ok(_) => report.add(Finding::ok("key", let_in(settings)))?,
+    match first_of::<SessionView>(&api, &place::sessions(&project.value)).await {
+        Ok(()) => report.add(Finding::ok("key", let_in(settings)))?,
         Err(error) => {
             report.add(refused("key", &error))?;
             return Ok(());
         }
     }
-    let path = format!("{}?limit=1", place::execs(&project.value, None));
-    let listed: Result<Heard<Page<ExecView>>, _> = api.get_once(&path, ANSWER_TIMEOUT).await;
-    if let Err(error) = listed {
+    if let Err(error) = first_of::<ExecView>(&api, &place::execs(&project.value, None)).await {
         report.add(refused("execs", &error))?;
     }
     look_at_session(options, settings, &api, report).await
+}
+
+/// Whether a list can be read.
+async fn first_of<T: DeserializeOwned>(api: &Api, list: &str) -> Result<(), ApiError> {
+    let path = format!("{list}?limit=1");
+    let listed: Heard<Page<T>> = api.get_once(&path, ANSWER_TIMEOUT).await?;
+    drop(listed);
+    Ok(())
 }
 
 fn where_from(settings: &Settings) -> String {

@@ -133,10 +133,7 @@ async fn post(api: &Api, exec: &ExecId, request: ExecRequest, progress: &Progres
         let may_have_begun = error.problem().is_none() && api.may_pass(&error);
         let failure = Failure::from(error);
         return Err(match may_have_begun {
-            true => failure.hint(format!(
-                "it may have begun nevertheless; {}",
-                how_to_attach(exec, None)
-            )),
+            true => failure.hint(may_have_begun_words(exec)),
             false => failure,
         });
     }
@@ -171,11 +168,15 @@ async fn ask(
     tokio::select! {
         asked = asked => asked,
         ending = interrupts.left() => {
-            let back = how_to_attach(exec, None);
-            progress.note(&format!("it may have begun nevertheless; {back}"));
+            progress.note(&may_have_begun_words(exec));
             Ok(Some(ending))
         }
     }
+}
+
+fn may_have_begun_words(exec: &ExecId) -> String {
+    let back = how_to_attach(exec, None);
+    format!("it may have begun nevertheless; {back}")
 }
 
 /// What `rdev attach`, `logs` and `cancel` take.

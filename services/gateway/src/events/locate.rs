@@ -49,16 +49,6 @@ pub(super) async fn place(
     Ok(place::decide(cursor, &known))
 }
 
-/// Whether nothing can come behind this place.
-pub(super) async fn is_finished(
-    history: &History,
-    exec: &ExecId,
-    cursor: &Cursor,
-) -> Result<bool, ReadError> {
-    Ok(cursor.sequence != StreamSeq(0)
-        && place(history, exec, cursor).await? == Ok(Place::Finished))
-}
-
 /// The first event that is left of those behind `shown`, and the message that has it; none if there
 /// is no event there.
 pub(super) async fn first_available(

@@ -244,7 +244,8 @@ async fn begin_exec(
     let cursor = reader.cursor.as_ref().unwrap_or(&beginning);
     if let (None, Some(count)) = (&reader.cursor, reader.tail) {
         let (cursor, position) = locate::last_events(history, exec, count).await?;
-        let is_over = count == 0 && locate::is_finished(history, exec, &cursor).await?;
+        let is_over =
+            count == 0 && locate::place(history, exec, &cursor).await? == Ok(Place::Finished);
         return Ok((!is_over).then(|| Begin::at(cursor, position)));
     }
     let place = if *cursor == beginning {

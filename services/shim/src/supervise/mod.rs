@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::Program;
 use crate::claim::Claim;
 use crate::place::{Place, PlaceError};
+use crate::signals;
 
 /// The subcommand; its argument is the exec's key, for people who list processes.
 pub(crate) const SUBCOMMAND: &str = "supervise";
@@ -79,7 +80,6 @@ fn claim() -> Result<Option<(Claim, Box<Spec>)>, SuperviseError> {
     let (key, spec) = read_launch()?;
     let place = Place::open()?;
     detach().map_err(SuperviseError::Detach)?;
-    crate::signals::hand_on_none_ignored().map_err(SuperviseError::Detach)?;
     let claim = Claim::make(&place, &key).map_err(SuperviseError::Claim)?;
     Ok(claim.map(|claim| (claim, spec)))
 }
@@ -93,14 +93,15 @@ fn read_launch() -> Result<(String, Box<Spec>), SuperviseError> {
     }
 }
 
-/// A session of our own, so that no terminal's end reaches us; and everything that the command
-/// leaves behind becomes our child, so that a stop finds it.
+/// A session of our own, so that no terminal's end reaches us; what others ignore is not handed on; and
+/// everything that the command leaves behind becomes our child, so that a stop finds it.
 fn detach() -> io::Result<()> {
     match rustix::process::setsid() {
         // Already the leader of a process group, for instance when started by hand.
         Ok(_) | Err(rustix::io::Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
+    signals::hand_on_none_ignored()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(())
 }

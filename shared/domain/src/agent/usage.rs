@@ -9,17 +9,15 @@ const TOKENS_MAX: u64 = 1_000_000_000_000;
 /// Digits of a cost: more than anybody prints, and less than a database takes.
 const COST_MAX_CHARS: usize = 64;
 
-/// Whether this is a number of dollars, as it was printed: one that a floating-point number can hold, and
-/// tells from nothing.
+/// The number of dollars that was printed; none if a floating-point number cannot hold it, or not tell it
+/// from nothing.
 #[must_use]
-pub fn is_cost(digits: &str) -> bool {
+pub fn cost(digits: &str) -> Option<f64> {
     let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
     let is_nothing = !mantissa.contains(|char| matches!(char, '1'..='9'));
-    let is_number = |cost: f64| cost.is_finite() && cost.abs() <= COST_MAX_USD;
-    digits.len() <= COST_MAX_CHARS
-        && digits
-            .parse()
-            .is_ok_and(|cost| is_number(cost) && (cost == 0.0) == is_nothing)
+    let is_short = digits.len() <= COST_MAX_CHARS;
+    let cost: f64 = is_short.then(|| digits.parse().ok())??;
+    (cost.abs() <= COST_MAX_USD && (cost == 0.0) == is_nothing).then_some(cost)
 }
 
 /// Tokens of all models.
@@ -78,7 +76,7 @@ mod tests {
             "1000000000",
             "-0.5",
         ] {
-            assert!(is_cost(cost), "{cost}");
+            assert!(super::cost(cost).is_some(), "{cost}");
         }
         let long = format!("0.{}", "1".repeat(COST_MAX_CHARS));
         for other in [
@@ -91,7 +89,7 @@ mod tests {
             "",
             &long,
         ] {
-            assert!(!is_cost(other), "{other}");
+            assert_eq!(super::cost(other), None, "{other}");
         }
     }
 }

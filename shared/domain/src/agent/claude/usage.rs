@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::agent::json::{Fields, LossyText, field};
-use crate::agent::usage::{COST_MAX_USD, is_cost};
+use crate::agent::usage::{COST_MAX_USD, cost};
 use crate::agent::{Amount, RunAmounts};
 
 /// The newest version that was seen to count each process alone.
@@ -85,8 +85,7 @@ fn sum(models: &RawValue) -> Option<Amount> {
             .cache_write
             .checked_add(model.cache_creation_input_tokens)?;
         // The JSON reader is not exact in the last digit; this is.
-        let cost = Some(model.cost_usd.get()).filter(|cost| is_cost(cost))?;
-        cost_usd += cost.parse::<f64>().ok()?;
+        cost_usd += cost(model.cost_usd.get())?;
     }
     sum.cost_usd = Some(cost_usd);
     Some(sum).filter(|sum| (0.0..=COST_MAX_USD).contains(&cost_usd) && sum.tokens.are_possible())
