@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     set -eu; \
     cargo build --release --locked \
         --package rdev-gateway --package rdev-executor --package rdev-projector \
-        --package rdev-cli; \
+        --package rdev-cli --features rdev-cli/kube; \
     # Static, because it runs in other people's images. An explicit target keeps the flag away
     # from build scripts and macros.
     host=$(rustc -vV | sed -n 's/^host: //p'); \

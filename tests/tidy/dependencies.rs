@@ -61,6 +61,24 @@ fn packages() -> Vec<Package> {
     metadata.packages
 }
 
+/// What `cargo run --release -- dev` compiles is for one machine: the client of Kubernetes alone would
+/// be a sixth of it.
+#[test]
+fn the_program_for_one_machine_is_built_without_kubernetes() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none"])
+        .args(["--format", "{lib}"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let built = String::from_utf8(output.stdout).expect("names");
+    let built: BTreeSet<&str> = built.lines().collect();
+    assert!(built.contains("rdev_executor"), "{built:?}");
+    for absent in ["kube", "k8s_openapi"] {
+        assert!(!built.contains(absent), "{absent}");
+    }
+}
+
 /// Why the package may not be used; none if it may.
 fn why_not(package: &Package, rules: &Rules) -> Option<String> {
     let Package { name, license, .. } = package;

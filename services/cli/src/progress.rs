@@ -2,7 +2,9 @@
 //! with `--verbose` elsewhere, and else not at all.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::style::{Style, harmless, is_dumb, one_line};
 
@@ -10,6 +12,9 @@ use crate::style::{Style, harmless, is_dumb, one_line};
 const WIPE: &str = "\r\x1b[K";
 /// A line that breaks cannot be wiped.
 const LINE_MAX_CHARS: usize = 78;
+
+/// What takes longer is told of: by then somebody wonders.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -77,6 +82,18 @@ impl Progress {
             Manner::Silent => return,
         }
         shown.line = Some(text.to_owned());
+    }
+
+    /// Waits for it, and says what for if it takes long.
+    pub(crate) async fn wait_for<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Ok(done) = tokio::time::timeout(SLOW, &mut work).await {
+            return done;
+        }
+        self.say(&format!("waiting for {what}"));
+        let done = work.await;
+        self.clear();
+        done
     }
 
     /// Nothing is waited for any more; before anything else is shown.

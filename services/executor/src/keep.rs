@@ -53,7 +53,7 @@ pub struct Keep {
     /// The log.
     pub bus: Bus,
     /// Where pods are.
-    pub backend: Arc<Backend>,
+    pub backend: Arc<dyn Backend>,
     /// Settings.
     pub settings: KeepSettings,
     /// Name of this executor.

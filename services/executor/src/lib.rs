@@ -31,10 +31,12 @@ mod surroundings;
 mod traces;
 pub mod unanswered;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use rdev_bus::topology::TopologyError;
 use rdev_bus::{Bus, ConnectError};
 use rdev_runtime::Shutdown;
@@ -48,10 +50,15 @@ use crate::metrics::METRICS;
 use crate::pod::Backend;
 use crate::pod::channel::Channels;
 use crate::pod::local::LocalBackend;
+use crate::pod::rights::Review;
 use crate::schedule::Scheduler;
 
 /// Between two tries to reach the log at the start.
 const START_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What whoever asks a program for a cluster is told when it was built without the feature `kube`.
+pub const WITHOUT_KUBERNETES: &str = "this program was built without Kubernetes: take the one of \
+    rdev's images, or build it with --features kube";
 
 /// The whole program: a probe of a running executor, or the executor. `shim` is how this program
 /// is executed again as the shim.
@@ -90,6 +97,7 @@ pub enum ExecutorError {
 ///
 /// # Errors
 /// See [`ExecutorError`]: settings or surroundings that no retry can heal.
+#[boxed]
 pub async fn run(config: Config, shim: Program, shutdown: Shutdown) -> Result<(), ExecutorError> {
     let readiness = surroundings::declare(config.backend);
     let probes = health::serve_at(config.health.health_listen, readiness.clone());
@@ -106,7 +114,7 @@ async fn work(
     readiness: Readiness,
     shutdown: Shutdown,
 ) -> Result<(), ExecutorError> {
-    let backend = Arc::new(backend(&config, shim).await?);
+    let backend = backend(&config, shim).await?;
     for (name, template) in config.keep.templates.iter() {
         let wrong = |reason| format!("RDEV_TEMPLATES: template {name}: {reason}");
         let checked = backend.check(template);
@@ -197,7 +205,7 @@ async fn connect(
     }
 }
 
-async fn backend(config: &Config, shim: Program) -> Result<Backend, ExecutorError> {
+async fn backend(config: &Config, shim: Program) -> Result<Arc<dyn Backend>, ExecutorError> {
     match config.backend {
         BackendKind::Local => {
             tracing::warn!(
@@ -207,15 +215,40 @@ async fn backend(config: &Config, shim: Program) -> Result<Backend, ExecutorErro
             let root = std::path::absolute(&config.local_root)
                 .map_err(|error| ExecutorError::Backend(format!("RDEV_LOCAL_ROOT: {error}")))?;
             let local = LocalBackend::new(root, config.local_secrets.clone(), shim);
-            Ok(Backend::Local(local))
+            Ok(Arc::new(local))
         }
+        #[cfg(feature = "kube")]
         BackendKind::Kube => {
             let kube = pod::kube::KubeBackend::from_config(config)
                 .await
                 .map_err(|error| ExecutorError::Backend(error.to_string()))?;
-            Ok(Backend::Kube(kube))
+            Ok(Arc::new(kube))
+        }
+        #[cfg(not(feature = "kube"))]
+        BackendKind::Kube => {
+            let reason = format!("RDEV_BACKEND=kube: {}", WITHOUT_KUBERNETES);
+            Err(ExecutorError::Backend(reason))
         }
     }
+}
+
+/// Asks what an executor may do in a namespace; `with_templates` also whether it may make and remove
+/// pods. None when this program was [built without Kubernetes](WITHOUT_KUBERNETES).
+///
+/// # Errors
+/// Says why the cluster cannot be asked.
+#[cfg_attr(not(feature = "kube"), expect(unused_variables, clippy::unused_async))]
+pub async fn review(
+    kubeconfig: Option<&Path>,
+    namespace: &str,
+    with_templates: bool,
+) -> Result<Option<Review>, String> {
+    #[cfg(not(feature = "kube"))]
+    return Ok(None);
+    #[cfg(feature = "kube")]
+    pod::kube::rights::review(kubeconfig, namespace, with_templates)
+        .await
+        .map(Some)
 }
 
 /// Unique among the executors of a cluster, and readable.

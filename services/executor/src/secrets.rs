@@ -16,7 +16,7 @@ use crate::pod::{Backend, PodError, PodIdentity, SecretValue, SecretValues};
 /// # Errors
 /// [`PodError::Refused`] says which reference leads to nothing that can be used.
 pub(crate) async fn resolve(
-    backend: &Backend,
+    backend: &dyn Backend,
     project: &ProjectId,
     pod: &PodIdentity,
     wanted: &BTreeMap<String, SecretRef>,

@@ -37,7 +37,7 @@ pub(crate) fn declare(backend: BackendKind) -> Readiness {
 }
 
 /// Looks for ever.
-pub(crate) async fn look(bus: &Bus, backend: &Backend, readiness: &Readiness) {
+pub(crate) async fn look(bus: &Bus, backend: &dyn Backend, readiness: &Readiness) {
     let mut term = TermWatch::default();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,13 +53,13 @@ pub(crate) async fn look(bus: &Bus, backend: &Backend, readiness: &Readiness) {
     );
 }
 
-async fn look_for_pods(backend: &Backend, readiness: &Readiness) {
-    if let Backend::Kube(kube) = backend {
-        readiness.tell(SHIM, Ok(kube.shim_in_words().to_owned()));
+async fn look_for_pods(backend: &dyn Backend, readiness: &Readiness) {
+    if let Some(cluster) = backend.cluster() {
+        readiness.tell(SHIM, Ok(cluster.shim_in_words().to_owned()));
         let mut looks = tokio::time::interval(LOOK_INTERVAL * PODS_EVERY);
         loop {
             looks.tick().await;
-            readiness.tell(PODS, kube.reach().await);
+            readiness.tell(PODS, cluster.reach().await);
         }
     }
 }

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Machine {
     root: tempfile::TempDir,
-    backend: Arc<Backend>,
+    backend: Arc<dyn Backend>,
 }
 
 impl Machine {
@@ -41,7 +41,7 @@ impl Machine {
         );
         Self {
             root,
-            backend: Arc::new(Backend::Local(backend)),
+            backend: Arc::new(backend),
         }
     }
 
@@ -314,7 +314,7 @@ async fn a_program_that_is_no_shim_fails_with_a_reason_and_once_for_all_who_wait
         root.path().join(".secrets"),
         program,
     );
-    let channels = Channels::new(Arc::new(Backend::Local(backend)));
+    let channels = Channels::new(Arc::new(backend));
     let pod = channels
         .backend()
         .inspect(&pod_ref("demo", "pod-1"))

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use rdev_archive::Archive;
 use rdev_bus::Bus;
 use rdev_bus::keys::KeyNews;
@@ -179,6 +180,7 @@ pub async fn prepare(config: Config, shutdown: Shutdown) -> Result<Prepared, Sta
 ///
 /// # Errors
 /// See [`StartError`].
+#[boxed]
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
     let readiness = surroundings::declare();
     let probes = health::serve_at(config.health.health_listen, readiness.clone());

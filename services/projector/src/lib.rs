@@ -26,6 +26,7 @@ mod log;
 
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use rdev_archive::{Archive, InvalidArchiveUrl};
 use rdev_bus::{Bus, ConnectError, LogStream};
@@ -90,6 +91,7 @@ pub enum RunError {
 ///
 /// # Errors
 /// See [`RunError`].
+#[boxed]
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let archive = Archive::open(&config.archive.archive_url)?;
     let (board, progress) = (Board::default(), Progress::default());

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use async_recursion::async_recursion as boxed;
 use jiff::{SignedDuration, Timestamp};
 use rdev_archive::Archive;
 use rdev_bus::{Bus, LogStream, ReadError, StreamIdentity};
@@ -80,6 +81,7 @@ pub struct Rebuilt {
 ///
 /// # Errors
 /// See [`RebuildError`].
+#[boxed]
 pub async fn rebuild(
     bus: &Bus,
     archive: Option<&Archive>,
@@ -93,6 +95,7 @@ pub async fn rebuild(
 }
 
 /// Removes what an audit or a rebuild has made.
+#[boxed]
 pub async fn remove(scratch: Scratch) {
     if let Err(error) = scratch.remove().await {
         tracing::warn!(%error, "the schemas of this audit stay until the next one");
@@ -164,6 +167,7 @@ async fn catch_up(
 ///
 /// # Errors
 /// See [`RebuildError`].
+#[boxed]
 pub async fn fold_up_to(
     bus: &Bus,
     archive: Option<&Archive>,
@@ -231,6 +235,7 @@ fn target(
 ///
 /// # Errors
 /// When the log does not answer.
+#[boxed]
 pub async fn horizons(bus: &Bus, facts_ttl: Duration) -> Result<Vec<LogHorizon>, ReadError> {
     let mut horizons = Vec::new();
     for log in LOGS {

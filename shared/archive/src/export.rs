@@ -1,6 +1,7 @@
 //! Writing an object: as a stream, so that an exec of any length takes the memory of a few parts; read
 //! back before it counts.
 
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, WriteMultipart};
@@ -102,6 +103,7 @@ impl Export {
     ///
     /// # Errors
     /// See [`ArchiveError`]; it does not count as archived then.
+    #[boxed]
     pub async fn finish(mut self, lacks: Vec<String>) -> Result<Exported, ArchiveError> {
         if self.key.first == StreamSeq(0) {
             return Ok(Exported::Nothing);
@@ -131,6 +133,7 @@ impl Export {
     }
 
     /// Leaves nothing behind.
+    #[boxed]
     pub async fn abort(self) {
         if let Some(upload) = self.upload
             && let Err(error) = upload.abort().await

@@ -4,6 +4,7 @@
 //! Written by the archiver behind the objects; whoever writes one that is older only makes work to be
 //! done again.
 
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use object_store::ObjectStoreExt;
 use rdev_contract::position::{LogIdentity, StreamSeq};
@@ -26,6 +27,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::Unavailable`].
+    #[boxed]
     pub async fn position(&self, log: LogIdentity) -> Result<Option<Position>, ArchiveError> {
         let path = position_path(&self.0.prefix, log);
         let bytes = match self.0.store.get(&path).await {
@@ -47,6 +49,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::Unavailable`].
+    #[boxed]
     pub async fn mark(&self, log: LogIdentity, position: Position) -> Result<(), ArchiveError> {
         let unwritable = |error: serde_json::Error| ArchiveError::Unavailable(error.to_string());
         let bytes = serde_json::to_vec(&position).map_err(unwritable)?;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use quick_cache::Weighter;
@@ -127,6 +128,7 @@ impl Archive {
     ///
     /// # Errors
     /// See [`ArchiveError`]; it is damaged if all of them are.
+    #[boxed]
     pub async fn find(
         &self,
         exec: &ExecId,
@@ -169,6 +171,7 @@ impl Archive {
     ///
     /// # Errors
     /// See [`ArchiveError`].
+    #[boxed]
     pub async fn load(&self, key: &Key) -> Result<Archived, ArchiveError> {
         let loading = self.load_object(key);
         let object = self
@@ -187,6 +190,7 @@ impl Archive {
     ///
     /// # Errors
     /// See [`ArchiveError`].
+    #[boxed]
     pub async fn check(&self, key: &Key) -> Result<Archived, ArchiveError> {
         let archived = Archived {
             archive: self.clone(),
@@ -259,6 +263,7 @@ impl Archived {
     ///
     /// # Errors
     /// See [`ArchiveError`].
+    #[boxed]
     pub async fn page(&self, after: StreamSeq) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
         self.next(after, |_| true).await
     }
@@ -268,6 +273,7 @@ impl Archived {
     ///
     /// # Errors
     /// See [`ArchiveError`].
+    #[boxed]
     pub async fn page_of_facts(
         &self,
         after: StreamSeq,
@@ -299,6 +305,7 @@ impl Archived {
     ///
     /// # Errors
     /// See [`ArchiveError`].
+    #[boxed]
     pub async fn at(&self, sequence: StreamSeq) -> Result<Option<Recorded<Stored>>, ArchiveError> {
         let before = StreamSeq(sequence.0.saturating_sub(1));
         let Some(index) = self.footer().block_behind(before, self.key().last) else {
@@ -313,6 +320,7 @@ impl Archived {
     ///
     /// # Errors
     /// See [`ArchiveError`].
+    #[boxed]
     pub async fn last_of_each_kind(&self) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
         let mut sequences: Vec<_> = self.footer().kinds.values().copied().collect();
         sequences.sort_unstable();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
@@ -121,6 +122,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::Unavailable`].
+    #[boxed]
     pub async fn keys_of(&self, exec: &ExecId) -> Result<Vec<Key>, ArchiveError> {
         let mut keys = self.list(&exec_prefix(&self.0.prefix, exec)).await?;
         keys.sort_by_key(|key| {
@@ -134,6 +136,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::Unavailable`].
+    #[boxed]
     pub async fn keys_of_session(
         &self,
         project: &ProjectId,

@@ -2,6 +2,7 @@
 //!
 //! A bucket with one empty value for each session; when it was put is what it says.
 
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use rdev_contract::event::Kind;
 use rdev_contract::id::{ProjectId, SessionId};
@@ -14,6 +15,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when it was not stored.
+    #[boxed]
     pub async fn touch(&self, project: &ProjectId, session: SessionId) -> Result<(), ReadError> {
         let bucket = self.bucket(ACTIVITY_BUCKET).await?;
         let put = bucket.put(key(project, session), Vec::new().into()).await;
@@ -24,6 +26,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn last_activity(
         &self,
         project: &ProjectId,

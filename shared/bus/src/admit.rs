@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use rdev_contract::envelope::{Body, Chain, Message, Recorded};
 use rdev_contract::event::{Admitted, Kind};
@@ -29,6 +30,7 @@ impl Bus {
     /// Admits the exec of `command`, whose chain value is given; waits until that is stored or never
     /// will be, through outages of any length. An exec that a version without a scheduler has
     /// started is admitted behind what that wrote, which fences its executor: another one goes on.
+    #[boxed]
     pub async fn admit(
         &self,
         exec: &ExecId,

@@ -9,6 +9,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use rdev_contract::envelope::{Body, Chain, Recorded};
 use rdev_contract::event::{Complete, Event, EventBatch, Kind};
@@ -141,6 +142,7 @@ impl ExecWriter {
     ///
     /// # Errors
     /// See [`AppendError`].
+    #[boxed]
     pub async fn append_end(
         &mut self,
         number: EventNo,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, jetstream};
+use async_recursion::async_recursion as boxed;
 use rdev_runtime::parse_duration;
 use tokio::sync::watch;
 
@@ -145,6 +146,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`ConnectError`].
+    #[boxed]
     pub async fn connect(config: BusConfig, name: &str) -> Result<Self, ConnectError> {
         let unreachable = |reason: String| ConnectError::Unreachable {
             url: without_secrets(&config.url),
@@ -231,6 +233,7 @@ impl Bus {
     }
 
     /// Sends what is buffered; for the end of a process.
+    #[boxed]
     pub async fn flush(&self) {
         if let Err(error) = self.client.flush().await {
             tracing::warn!(%error, "what was buffered for NATS could not be sent");

@@ -4,6 +4,7 @@
 //! An order names the one that it follows, as the exec's messages do, so of two that are given at
 //! once the broker refuses one. Whoever was refused reads the last order and decides anew.
 
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use rdev_contract::control::ControlMessage;
 use rdev_contract::envelope::Recorded;
@@ -38,6 +39,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer, or the order cannot be read.
+    #[boxed]
     pub async fn last_order(
         &self,
         exec: &ExecId,
@@ -50,6 +52,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer, or the order cannot be read.
+    #[boxed]
     pub async fn oldest_order(
         &self,
         exec: &ExecId,
@@ -64,6 +67,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer, or an order cannot be read.
+    #[boxed]
     pub async fn kept_orders(
         &self,
         exec: &ExecId,
@@ -87,6 +91,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`OrderError`].
+    #[boxed]
     pub async fn give(
         &self,
         exec: &ExecId,
@@ -142,6 +147,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn remove_orders(
         &self,
         exec: &ExecId,

@@ -1,5 +1,6 @@
 //! How many messages the log holds of what, without reading them.
 
+use async_recursion::async_recursion as boxed;
 use futures::TryStreamExt;
 use rdev_contract::subject::Filter;
 
@@ -10,6 +11,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn count_by_subject(
         &self,
         stream: LogStream,

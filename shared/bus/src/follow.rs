@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
+use async_recursion::async_recursion as boxed;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use rdev_contract::envelope::{Recorded, Stored};
@@ -66,6 +67,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the consumer cannot be made.
+    #[boxed]
     pub async fn follow(
         &self,
         stream: LogStream,
@@ -76,6 +78,7 @@ impl Bus {
     }
 
     /// The same of any stream.
+    #[boxed]
     pub(crate) async fn follow_stream(
         &self,
         stream: &'static str,
@@ -140,6 +143,7 @@ impl Follower {
         self.position
     }
 
+    #[boxed]
     async fn open(&self) -> Result<Source, ReadError> {
         let connections = self.bus.connections_from_now();
         let config = pull::Config {

@@ -3,6 +3,7 @@
 //! It is followed as streams of the log are, from the last entry that was handed out on, so that
 //! nothing is missed over a reconnect, and a revocation is everywhere as soon as it is stored.
 
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use rdev_contract::envelope::{Recorded, Stored};
 use rdev_contract::id::KeyId;
@@ -121,6 +122,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn follow_keys(&self) -> Result<KeyLog, ReadError> {
         let filters = vec![Filter::keys()];
         let follower = self.follow_stream(KEYS_STREAM, filters, StreamSeq(0));
@@ -131,6 +133,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn keys(&self) -> Result<Vec<Recorded<KeyNews>>, ReadError> {
         let mut log = self.follow_keys().await?;
         let mut all = Vec::new();
@@ -144,6 +147,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer.
+    #[boxed]
     pub async fn last_key_entry(&self) -> Result<StreamSeq, ReadError> {
         let last = self.last_of(KEYS_STREAM, &Filter::keys()).await?;
         Ok(last.map_or(StreamSeq(0), |last| last.sequence))
@@ -153,6 +157,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer, or the key cannot be read.
+    #[boxed]
     pub async fn key(&self, id: &KeyId) -> Result<Option<Recorded<KeyRecord>>, ReadError> {
         let filter = Subject::key(&KeyEntry::Key(id.clone())).into();
         let Some(found) = self.last_of(KEYS_STREAM, &filter).await? else {
@@ -173,6 +178,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`KeyWriteError`].
+    #[boxed]
     pub async fn store_key(
         &self,
         record: &KeyRecord,
@@ -221,6 +227,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`KeyWriteError::Unavailable`] when nobody answers.
+    #[boxed]
     pub async fn note_key_use(&self, id: &KeyId, last: KeyUse) -> Result<(), KeyWriteError> {
         let entry = KeyEntry::Use(id.clone());
         let filter = Subject::key(&entry).into();
@@ -236,6 +243,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`KeyWriteError::Unavailable`] when nobody answers.
+    #[boxed]
     pub async fn offer_ticket_secret(&self, secret: &str) -> Result<(), KeyWriteError> {
         let entry = KeyEntry::TicketSecret;
         let found = self

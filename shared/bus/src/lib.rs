@@ -10,6 +10,9 @@
 //! another ([`trail`]), API keys in a bucket ([`keys`]). Which user of a server may do what of all this
 //! is said in one place ([`access`]).
 //!
+//! What makes a round trip returns a boxed future: an async function is compiled into every crate that
+//! awaits it, and a box is where that ends. What is called for each message is not boxed.
+//!
 //! Invariant: a publish is two awaits, the second being the ack; what was not acknowledged is
 //! looked up at the leader before anything else is decided.
 

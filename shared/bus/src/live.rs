@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_nats::{Subscriber, header};
+use async_recursion::async_recursion as boxed;
 use futures::StreamExt;
 use jiff::Timestamp;
 use rdev_contract::envelope::{Recorded, Stored};
@@ -112,6 +113,7 @@ impl LogReader {
     ///
     /// # Errors
     /// [`ReadError`] when there is no connection to subscribe on.
+    #[boxed]
     pub async fn open(bus: &Bus, scope: Scope, after: StreamSeq) -> Result<Self, ReadError> {
         let stream = LogStream::Exec.name();
         let is_linked = matches!(scope, Scope::Exec(_));
@@ -122,12 +124,14 @@ impl LogReader {
     ///
     /// # Errors
     /// [`ReadError`] when there is no connection to subscribe on.
+    #[boxed]
     pub async fn of_orders(bus: &Bus, exec: &ExecId) -> Result<Self, ReadError> {
         let stored = Subject::control(exec).into();
         let live = Filter::ordered(exec);
         Self::subscribe(bus, CONTROL_STREAM, stored, &live, false, StreamSeq(0)).await
     }
 
+    #[boxed]
     async fn subscribe(
         bus: &Bus,
         stream: &'static str,
@@ -160,6 +164,7 @@ impl LogReader {
     ///
     /// # Errors
     /// [`ReadError`] when there is no connection, or the leader does not answer.
+    #[boxed]
     pub async fn open_at_end(bus: &Bus, scope: Scope) -> Result<Self, ReadError> {
         let mut reader = Self::open(bus, scope, StreamSeq(0)).await?;
         reader.position = reader.end().await?;
@@ -217,6 +222,7 @@ impl LogReader {
     }
 
     /// How far the log goes, as the leader has it.
+    #[boxed]
     async fn end(&self) -> Result<StreamSeq, ReadError> {
         let last = self.bus.last_of(self.stream, &self.stored).await?;
         Ok(last.map_or(StreamSeq(0), |last| last.sequence))
@@ -224,11 +230,13 @@ impl LogReader {
 
     /// Whether sequences that were given out are still to come: else the last messages of what is
     /// read have only expired.
+    #[boxed]
     async fn is_restored(&self) -> Result<bool, ReadError> {
         let identity = self.bus.identity_of(self.stream).await?;
         Ok(identity.last < self.position)
     }
 
+    #[boxed]
     async fn read_more(&mut self, end: StreamSeq) -> Result<(), ReadError> {
         let (stored, after) = (&self.stored, self.position);
         let found = self

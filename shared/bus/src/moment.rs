@@ -4,6 +4,7 @@
 //! together, it goes through everything that was stored since the oldest one, and lets nothing be
 //! stored meanwhile.
 
+use async_recursion::async_recursion as boxed;
 use futures::future::try_join_all;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::event::Kind;
@@ -22,6 +23,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer.
+    #[boxed]
     pub async fn last_of_each_kind(
         &self,
         exec: &ExecId,

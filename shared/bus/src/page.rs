@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::header;
+use async_recursion::async_recursion as boxed;
 use futures::StreamExt;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::position::StreamSeq;
@@ -44,6 +45,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn read_page(
         &self,
         stream: LogStream,
@@ -59,6 +61,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn read_paced(
         &self,
         stream: LogStream,

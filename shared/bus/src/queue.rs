@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Batch;
 use async_nats::jetstream::{AckKind, message};
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -64,6 +65,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn commands(&self) -> Result<CommandQueue, ReadError> {
         let consumer = self
             .jetstream
@@ -83,6 +85,7 @@ impl CommandQueue {
     ///
     /// # Errors
     /// [`ReadError`] when there is no connection.
+    #[boxed]
     pub async fn ask(&self, free_slots: usize) -> Result<Offers, ReadError> {
         let mut connections = self.connections.clone();
         connections.mark_unchanged();
@@ -140,6 +143,7 @@ impl Ticket {
     ///
     /// # Errors
     /// [`ReadError`] when it could not be sent.
+    #[boxed]
     pub async fn in_progress(&self) -> Result<(), ReadError> {
         self.acker
             .ack_with(AckKind::Progress)
@@ -152,6 +156,7 @@ impl Ticket {
     /// # Errors
     /// [`ReadError`] when it could not be sent; the command will be offered again, and whoever
     /// gets it will find it complete.
+    #[boxed]
     pub async fn done(&self) -> Result<(), ReadError> {
         self.acker.ack().await.map_err(ReadError::of)
     }
@@ -160,6 +165,7 @@ impl Ticket {
     ///
     /// # Errors
     /// [`ReadError`] when it could not be sent; it will be offered again after the ack wait.
+    #[boxed]
     pub async fn retry_later(&self, delay: Duration) -> Result<(), ReadError> {
         self.acker
             .ack_with(AckKind::Nak(Some(delay)))

@@ -11,6 +11,7 @@ use async_nats::jetstream::stream::{
     DirectGetError, DirectGetErrorKind, LastRawMessageErrorKind, RawMessageError,
     RawMessageErrorKind, Stream,
 };
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use rdev_contract::envelope::{Recorded, Stored};
 use rdev_contract::id::ExecId;
@@ -80,6 +81,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn next_message(
         &self,
         stream: LogStream,
@@ -104,6 +106,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer.
+    #[boxed]
     pub async fn tail(&self, exec: &ExecId) -> Result<Option<Recorded<Stored>>, ReadError> {
         self.last_at_leader(LogStream::Exec, &Filter::exec(exec))
             .await
@@ -113,6 +116,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer.
+    #[boxed]
     pub async fn last_at_leader(
         &self,
         stream: LogStream,
@@ -146,6 +150,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer.
+    #[boxed]
     pub async fn next_at_leader(
         &self,
         stream: LogStream,
@@ -171,6 +176,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn message_at(
         &self,
         stream: LogStream,
@@ -188,6 +194,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the leader does not answer.
+    #[boxed]
     pub async fn at_leader(
         &self,
         stream: LogStream,
@@ -201,6 +208,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn identity(&self, stream: LogStream) -> Result<StreamIdentity, ReadError> {
         self.identity_of(stream.name()).await
     }

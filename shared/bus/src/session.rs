@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use rdev_contract::envelope::Recorded;
 use rdev_contract::id::{ProjectId, SessionId};
 use rdev_contract::position::StreamSeq;
@@ -41,6 +42,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer, or a fact cannot be read.
+    #[boxed]
     pub async fn session_facts(
         &self,
         project: &ProjectId,
@@ -64,6 +66,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`SessionError`].
+    #[boxed]
     pub async fn append_session_once(
         &self,
         message: &SessionMessage,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_nats::Subscriber;
+use async_recursion::async_recursion as boxed;
 use futures::StreamExt;
 use rdev_contract::queue::SlotsAnnounced;
 use rdev_contract::subject;
@@ -24,6 +25,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when it could not be sent.
+    #[boxed]
     pub async fn announce_slots(&self, slots: &SlotsAnnounced) -> Result<(), ReadError> {
         let payload = serde_json::to_vec(slots).map_err(ReadError::of)?;
         self.client
@@ -36,6 +38,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when there is no connection.
+    #[boxed]
     pub async fn announcements(&self) -> Result<Announcements, ReadError> {
         let subscriber = self.client.subscribe(subject::SLOTS_ANNOUNCED).await;
         Ok(Announcements(subscriber.map_err(ReadError::of)?))

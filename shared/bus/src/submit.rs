@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rdev_contract::envelope::{Body, Chain, Head, Message, PAYLOAD_VERSION, Recorded, encode};
@@ -50,6 +51,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`SubmitError`].
+    #[boxed]
     pub async fn submit(
         &self,
         exec: &ExecId,
@@ -63,6 +65,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`SubmitError`].
+    #[boxed]
     pub async fn submit_in(
         &self,
         exec: &ExecId,
@@ -119,6 +122,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`SubmitError::Unknown`] when the leader does not answer.
+    #[boxed]
     pub async fn submitted(&self, exec: &ExecId) -> Result<Option<Submitted>, SubmitError> {
         self.existing(exec, None).await
     }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::kv;
+use async_recursion::async_recursion as boxed;
 use rdev_contract::queue::SchedulerStatus;
 use rdev_contract::subject;
 use tokio::sync::watch;
@@ -73,6 +74,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the bucket cannot be reached.
+    #[boxed]
     pub async fn candidate(&self, term: String) -> Result<Candidate, ReadError> {
         Ok(Candidate {
             store: self.scheduler_bucket().await?,
@@ -85,6 +87,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the bucket does not answer.
+    #[boxed]
     pub async fn scheduler_status(&self) -> Result<Option<(u64, SchedulerStatus)>, ReadError> {
         read(&self.scheduler_bucket().await?).await
     }
@@ -137,6 +140,7 @@ impl Candidate {
     ///
     /// # Errors
     /// [`ReadError`] when the bucket does not answer.
+    #[boxed]
     pub async fn stand(&mut self, status: &SchedulerStatus) -> Result<Option<Term>, ReadError> {
         let asked = Instant::now();
         let revision = match read(&self.store).await? {
@@ -183,6 +187,7 @@ impl Term {
     }
 
     /// Lets another begin at once.
+    #[boxed]
     pub async fn resign(mut self, status: SchedulerStatus) {
         let resigned = SchedulerStatus {
             scheduler: String::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::{consumer, kv, stream};
+use async_recursion::async_recursion as boxed;
 use rdev_contract::event::Kind;
 use rdev_contract::subject::{self, Filter};
 
@@ -60,6 +61,7 @@ impl Bus {
     /// # Errors
     /// See [`TopologyError`]. [`TopologyError::Failed`] may pass: a cluster that has just started
     /// elects its leaders first, which takes up to 10 s.
+    #[boxed]
     pub async fn ensure_topology(&self) -> Result<(), TopologyError> {
         self.ensure_log().await?;
         self.ensure_work_queue().await
@@ -69,6 +71,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`TopologyError`], and [`Self::ensure_topology`].
+    #[boxed]
     pub async fn ensure_log(&self) -> Result<(), TopologyError> {
         for wanted in [
             self.exec_stream(),
@@ -90,6 +93,7 @@ impl Bus {
     ///
     /// # Errors
     /// See [`Self::ensure_topology`].
+    #[boxed]
     pub async fn ensure_keys(&self) -> Result<(), TopologyError> {
         self.ensure_bucket(subject::KEYS_BUCKET, Duration::ZERO)
             .await
@@ -274,6 +278,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`TopologyError::Failed`] when the server does not do it.
+    #[boxed]
     pub async fn retire_former_work_queue(&self) -> Result<(), TopologyError> {
         let name = subject::FORMER_CONSUMER;
         let retired = Filter::nothing().as_str().to_owned();

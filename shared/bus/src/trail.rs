@@ -6,6 +6,7 @@
 use async_nats::HeaderMap;
 use async_nats::header;
 use async_nats::jetstream::message::PublishMessage;
+use async_recursion::async_recursion as boxed;
 use rdev_contract::id::ExecId;
 use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::{Filter, Subject, TRAIL_STREAM};
@@ -19,6 +20,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when it may not have been stored: the order must not be given then.
+    #[boxed]
     pub async fn note_order(&self, exec: &ExecId, note: &TrailMessage) -> Result<(), ReadError> {
         self.reachable()?;
         let payload = serde_json::to_vec(note).map_err(ReadError::of)?;
@@ -38,6 +40,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the server does not answer.
+    #[boxed]
     pub async fn follow_trail(&self) -> Result<Follower, ReadError> {
         let filters = vec![Filter::trail()];
         self.follow_stream(TRAIL_STREAM, filters, StreamSeq(0))

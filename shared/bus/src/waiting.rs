@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use async_recursion::async_recursion as boxed;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use rdev_contract::envelope::Recorded;
@@ -45,6 +46,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when the log does not answer.
+    #[boxed]
     pub async fn follow_queue(&self) -> Result<QueueLog, ReadError> {
         let identity = self.identity(LogStream::Exec).await?;
         let snapshot = self.snapshot().await?.filter(|snapshot| {
@@ -70,6 +72,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`ReadError`] when it was not stored; the one before is as good, and takes longer.
+    #[boxed]
     pub async fn store_snapshot(&self, snapshot: &QueueSnapshot) -> Result<(), ReadError> {
         let value = snapshot.encode().map_err(ReadError::of)?;
         let store = self.scheduler_bucket().await?;

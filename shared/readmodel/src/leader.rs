@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
@@ -35,6 +36,7 @@ impl StandBy {
     ///
     /// # Errors
     /// See [`WriteError`].
+    #[boxed]
     pub async fn connect(url: &PostgresUrl) -> Result<Self, WriteError> {
         let mut settings = holding_settings();
         settings.push((
@@ -54,6 +56,7 @@ impl StandBy {
     ///
     /// # Errors
     /// See [`WriteError`]; the connection is of no use then.
+    #[boxed]
     pub async fn try_lead(self) -> Result<Result<Leadership, Self>, WriteError> {
         let row = self.client.query_one(sql::LEADER_LOCK, &[]).await?;
         if row.try_get(0)? {
@@ -81,6 +84,7 @@ impl Leadership {
     }
 
     /// Gives the lock up; it is free when this returns, unless the server is away.
+    #[boxed]
     pub async fn resign(self) {
         // Not by closing alone: the server ends a connection when it comes to it.
         let unlocked = self.client.execute(sql::LEADER_UNLOCK, &[]);

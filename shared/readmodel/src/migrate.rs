@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::address::{PostgresUrl, holding_settings};
 use crate::failure::{explain, is_unavailable};
 use crate::sql;
+use async_recursion::async_recursion as boxed;
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -30,6 +31,7 @@ pub enum MigrateError {
 ///
 /// # Errors
 /// See [`MigrateError`].
+#[boxed]
 pub async fn migrate(url: &PostgresUrl) -> Result<usize, MigrateError> {
     let unavailable = |error: tokio_postgres::Error| MigrateError::Unavailable(explain(&error));
     let mut settings = holding_settings();

@@ -1,5 +1,6 @@
 //! Messages that could not be projected: where they are and why, for people who look after it.
 
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use rdev_contract::position::{LogIdentity, StreamSeq};
 
@@ -29,6 +30,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn poison_count(&self, stream: Option<&str>) -> Result<u64, ReadError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql::POISON_COUNT).await?;
@@ -41,6 +43,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn poison(&self, limit: PageLimit) -> Result<Vec<PoisonedAt>, ReadError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql::POISON_LIST).await?;

@@ -1,5 +1,6 @@
 //! Up to where the log is in the tables.
 
+use async_recursion::async_recursion as boxed;
 use rdev_contract::position::{LogIdentity, StreamSeq};
 
 use crate::failure::{ReadError, WriteError};
@@ -48,6 +49,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn positions(&self) -> Result<Vec<Position>, ReadError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql::POSITIONS).await?;
@@ -65,6 +67,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn is_fold_current(&self) -> Result<bool, ReadError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql::FOLD_IS_CURRENT).await?;
@@ -76,6 +79,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn position(&self, stream: &str) -> Result<Option<Place>, ReadError> {
         let positions = self.positions().await?;
         Ok(positions
@@ -88,6 +92,7 @@ impl Database {
     ///
     /// # Errors
     /// [`WriteError::Moved`] when somebody else began; see [`WriteError`].
+    #[boxed]
     pub async fn begin_position(&self, stream: &str, place: Place) -> Result<(), WriteError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql::POSITION_BEGIN).await?;
@@ -102,6 +107,7 @@ impl Database {
     ///
     /// # Errors
     /// [`WriteError::Moved`] when it is not at `from`; see [`WriteError`].
+    #[boxed]
     pub async fn move_position(
         &self,
         stream: &str,
@@ -116,6 +122,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`Self::move_position`].
+    #[boxed]
     pub async fn begin_another_log(
         &self,
         stream: &str,

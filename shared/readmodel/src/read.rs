@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_recursion::async_recursion as boxed;
 use rdev_contract::http::{
     ConversationView, ExecView, MessageView, Page, SessionView, UsageTotals,
 };
@@ -56,6 +57,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn check(&self) -> Result<(), ReadError> {
         self.positions().await.map(drop)
     }
@@ -64,6 +66,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn projects(&self, after: &str, limit: i64) -> Result<Vec<String>, ReadError> {
         let rows = self.query(sql::PROJECTS, &[&after, &limit]).await?;
         let names = rows.iter().map(|row| Ok(row.try_get("project")?));
@@ -74,6 +77,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn sessions(
         &self,
         project: &ProjectId,
@@ -100,6 +104,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn execs(
         &self,
         project: &ProjectId,
@@ -141,6 +146,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn exec(&self, exec: &ExecId) -> Result<Option<ExecView>, ReadError> {
         let rows = self
             .query(
@@ -159,6 +165,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn usage(
         &self,
         project: &ProjectId,
@@ -183,6 +190,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn conversations(
         &self,
         project: &ProjectId,
@@ -208,6 +216,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn conversation(
         &self,
         project: &ProjectId,
@@ -235,6 +244,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn messages(
         &self,
         project: &ProjectId,
@@ -263,6 +273,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn positions(&self) -> Result<Vec<Position>, ReadError> {
         self.database.positions().await
     }
@@ -272,6 +283,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn is_past(&self, stream: &str, sequence: StreamSeq) -> Result<bool, ReadError> {
         let place = self.database.position(stream).await?;
         Ok(place.is_some_and(|place| place.sequence >= sequence))
@@ -281,6 +293,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn poison_count(&self) -> Result<u64, ReadError> {
         self.database.poison_count(None).await
     }
@@ -289,6 +302,7 @@ impl ReadModel {
     ///
     /// # Errors
     /// See [`ReadError`].
+    #[boxed]
     pub async fn poison(&self, limit: PageLimit) -> Result<Vec<PoisonedAt>, ReadError> {
         self.database.poison(limit).await
     }

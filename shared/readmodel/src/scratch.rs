@@ -14,6 +14,7 @@ mod swap;
 
 use std::collections::BTreeMap;
 
+use async_recursion::async_recursion as boxed;
 use rdev_contract::id::ExecId;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, IsolationLevel, Transaction};
@@ -40,7 +41,7 @@ const SCHEMA_NAME_MAX_BYTES: usize = 40;
 #[derive(Debug, thiserror::Error)]
 pub enum ScratchError {
     /// PostgreSQL is away, or others hold what is needed. Trying again can help.
-    #[error("PostgreSQL is not available: {0}")]
+    #[error("PostgreSQL is not available: {0} (RDEV_POSTGRES_URL says where it is)")]
     Unavailable(String),
     /// Only one at a time.
     #[error("another audit of these tables is under way")]
@@ -168,6 +169,7 @@ impl Scratch {
     ///
     /// # Errors
     /// See [`ScratchError`].
+    #[boxed]
     pub async fn create(url: &PostgresUrl) -> Result<Self, ScratchError> {
         let mut settings = holding_settings();
         // Copying and comparing take as long as they take.
@@ -222,6 +224,7 @@ impl Scratch {
     ///
     /// # Errors
     /// See [`ScratchError`].
+    #[boxed]
     pub async fn image(&mut self, is_strict: bool) -> Result<Image, ScratchError> {
         let transaction = self
             .client
@@ -263,6 +266,7 @@ impl Scratch {
     ///
     /// # Errors
     /// See [`ScratchError`].
+    #[boxed]
     pub async fn note_archived(&self, execs: &[ExecId]) -> Result<(), ScratchError> {
         let statement = audit::archived_noted(&self.schemas);
         for execs in execs.chunks(NOTED_AT_ONCE) {
@@ -308,6 +312,7 @@ impl Scratch {
     ///
     /// # Errors
     /// See [`ScratchError`].
+    #[boxed]
     pub async fn remove(self) -> Result<(), ScratchError> {
         for schema in self.schemas.made() {
             let statement = audit::schema_dropped(schema);

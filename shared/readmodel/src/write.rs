@@ -4,8 +4,10 @@
 
 mod session;
 
+use async_recursion::async_recursion as boxed;
 use deadpool_postgres::Transaction;
-use futures::future::try_join_all;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, try_join_all};
 use rdev_contract::agent::Agent;
 use rdev_contract::id::ExecId;
 use serde::Serialize;
@@ -79,34 +81,38 @@ impl Statements {
     /// Each is prepared once for a connection; from then on this asks nobody.
     async fn of(transaction: &Transaction<'_>) -> Result<Self, tokio_postgres::Error> {
         Ok(Self {
-            session_created: transaction.prepare_cached(sql::SESSION_CREATED).await?,
-            session_linked: transaction.prepare_cached(sql::SESSION_LINKED).await?,
-            session_codex_linked: transaction
-                .prepare_cached(sql::SESSION_CODEX_LINKED)
-                .await?,
-            session_pod_told: transaction.prepare_cached(sql::SESSION_POD_TOLD).await?,
-            session_warned: transaction.prepare_cached(sql::SESSION_WARNED).await?,
-            session_ended: transaction.prepare_cached(sql::SESSION_ENDED).await?,
-            commanded: transaction.prepare_cached(sql::EXEC_COMMANDED).await?,
-            started: transaction.prepare_cached(sql::EXEC_STARTED).await?,
-            resumed: transaction.prepare_cached(sql::EXEC_RESUMED).await?,
-            agent_begun: transaction.prepare_cached(sql::AGENT_BEGUN).await?,
-            answered: transaction.prepare_cached(sql::EXEC_ANSWERED).await?,
-            agent_result: transaction.prepare_cached(sql::EXEC_RESULT).await?,
-            run_counted: transaction.prepare_cached(&sql::run_counted()).await?,
-            tool_added: transaction.prepare_cached(sql::TOOL_ADDED).await?,
-            tools_held: transaction.prepare_cached(sql::TOOLS_HELD).await?,
-            fragment_added: transaction.prepare_cached(sql::FRAGMENT_ADDED).await?,
-            completed: transaction.prepare_cached(sql::EXEC_COMPLETED).await?,
-            conversation_held: transaction.prepare_cached(sql::CONVERSATION_HELD).await?,
-            codex_conversation_held: transaction
-                .prepare_cached(sql::CODEX_CONVERSATION_HELD)
-                .await?,
-            user_message: transaction.prepare_cached(sql::USER_MESSAGE).await?,
-            assistant_message: transaction.prepare_cached(sql::ASSISTANT_MESSAGE).await?,
-            poisoned: transaction.prepare_cached(sql::POISONED).await?,
+            session_created: prepare(transaction, sql::SESSION_CREATED).await?,
+            session_linked: prepare(transaction, sql::SESSION_LINKED).await?,
+            session_codex_linked: prepare(transaction, sql::SESSION_CODEX_LINKED).await?,
+            session_pod_told: prepare(transaction, sql::SESSION_POD_TOLD).await?,
+            session_warned: prepare(transaction, sql::SESSION_WARNED).await?,
+            session_ended: prepare(transaction, sql::SESSION_ENDED).await?,
+            commanded: prepare(transaction, sql::EXEC_COMMANDED).await?,
+            started: prepare(transaction, sql::EXEC_STARTED).await?,
+            resumed: prepare(transaction, sql::EXEC_RESUMED).await?,
+            agent_begun: prepare(transaction, sql::AGENT_BEGUN).await?,
+            answered: prepare(transaction, sql::EXEC_ANSWERED).await?,
+            agent_result: prepare(transaction, sql::EXEC_RESULT).await?,
+            run_counted: prepare(transaction, &sql::run_counted()).await?,
+            tool_added: prepare(transaction, sql::TOOL_ADDED).await?,
+            tools_held: prepare(transaction, sql::TOOLS_HELD).await?,
+            fragment_added: prepare(transaction, sql::FRAGMENT_ADDED).await?,
+            completed: prepare(transaction, sql::EXEC_COMPLETED).await?,
+            conversation_held: prepare(transaction, sql::CONVERSATION_HELD).await?,
+            codex_conversation_held: prepare(transaction, sql::CODEX_CONVERSATION_HELD).await?,
+            user_message: prepare(transaction, sql::USER_MESSAGE).await?,
+            assistant_message: prepare(transaction, sql::ASSISTANT_MESSAGE).await?,
+            poisoned: prepare(transaction, sql::POISONED).await?,
         })
     }
+}
+
+/// Boxed, because the 22 of [`Statements::of`] would otherwise be 22 copies in one future.
+fn prepare<'a>(
+    transaction: &'a Transaction<'_>,
+    statement: &'a str,
+) -> BoxFuture<'a, Result<Statement, tokio_postgres::Error>> {
+    transaction.prepare_cached(statement).boxed()
 }
 
 impl Database {
@@ -114,6 +120,7 @@ impl Database {
     ///
     /// # Errors
     /// See [`WriteError`].
+    #[boxed]
     pub async fn writing(&self) -> Result<WriterConnection, WriteError> {
         Ok(WriterConnection {
             client: self.client().await?,
@@ -127,12 +134,13 @@ impl WriterConnection {
     ///
     /// # Errors
     /// [`WriteError::Moved`] when the position is not at `from`; see [`WriteError`].
-    pub async fn begin(
-        &mut self,
+    #[boxed]
+    pub async fn begin<'a>(
+        &'a mut self,
         stream: &str,
         from: Place,
         to: Place,
-    ) -> Result<Writer<'_>, WriteError> {
+    ) -> Result<Writer<'a>, WriteError> {
         let transaction = self.client.transaction().await?;
         let position_move = transaction.prepare_cached(sql::POSITION_MOVE).await?;
         let statements = Statements::of(&transaction).await?;
@@ -170,6 +178,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// See [`WriteError`]; the transaction cannot go on then.
+    #[boxed]
     pub async fn apply(&self, changes: &[Change]) -> Result<(), WriteError> {
         for group in changes.chunks(PIPELINE_STATEMENTS) {
             try_join_all(group.iter().map(|change| self.apply_one(change))).await?;
@@ -181,6 +190,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// See [`WriteError`].
+    #[boxed]
     pub async fn take_fragments(&self, exec: &ExecId) -> Result<Vec<FragmentPart>, WriteError> {
         let statement = self
             .transaction

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use crate::metrics;
@@ -19,6 +20,24 @@ where
     F: Future<Output = Result<(), E>>,
     E: Display,
 {
+    run_boxed(
+        name,
+        telemetry,
+        Box::new(|shutdown| {
+            let service = service(shutdown);
+            Box::pin(async { service.await.map_err(|error| error.to_string()) })
+        }),
+    )
+}
+
+type Outcome<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + 'a>>;
+
+/// Compiled once, whatever runs.
+fn run_boxed<'a>(
+    name: &'static str,
+    telemetry: &TelemetryArgs,
+    service: Box<dyn FnOnce(Shutdown) -> Outcome<'a> + 'a>,
+) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -37,7 +56,7 @@ where
             Ok(shutdown) => shutdown,
             Err(error) => return refuse(name, &error),
         };
-        match Box::pin(service(shutdown)).await {
+        match service(shutdown).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(name, &error),
         }

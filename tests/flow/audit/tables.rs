@@ -314,7 +314,8 @@ async fn what_cannot_be_found_out_is_said_so() -> Outcome<()> {
     let found = busy.world.audit(&nowhere, &[]).await?;
     assert_eq!(found.code, Some(2), "{found:#?}");
     assert!(
-        found.said.contains("PostgreSQL is not available"),
+        found.said.contains("PostgreSQL is not available")
+            && found.said.contains("RDEV_POSTGRES_URL"),
         "{}",
         found.said
     );

@@ -1,5 +1,6 @@
 //! Commands, as if they ran here.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rdev_tests::Outcome;
@@ -7,6 +8,7 @@ use rdev_tests::client::Client;
 use rdev_tests::proxy::Proxy;
 use rdev_tests::world::PROJECT;
 use rustix::process::Signal;
+use tokio::net::TcpListener;
 
 use super::super::world;
 use super::{PATIENCE, Person, Running};
@@ -291,5 +293,20 @@ async fn a_first_request_that_breaks_is_made_again() -> Outcome<()> {
     proxy.pass();
     assert_eq!(running.end().await?.expect(0)?.text(), "ran\n");
     assert_eq!(std::fs::read_to_string(runs)?, "ran\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_is_told_so() -> Outcome<()> {
+    // What takes connections, and is no gateway.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}", silent.local_addr()?);
+    let person = Person::new()?
+        .with("RDEV_URL", &url)
+        .with("RDEV_PROJECT", PROJECT);
+    let mut running = person.begins(&["exec", "-v", "-s", "pod", "--", "true"])?;
+    running
+        .until_it_says(&format!("waiting for an answer of {url}"))
+        .await?;
     Ok(())
 }

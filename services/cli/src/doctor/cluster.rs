@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rdev_executor::pod::kube::rights::{Review, review};
+use rdev_executor::pod::rights::{Review, Right};
+use rdev_executor::{WITHOUT_KUBERNETES, review};
 
 use super::{Finding, Report, ServiceArgs};
 use crate::failure::Done;
@@ -34,7 +35,9 @@ pub(super) async fn look(
         let with_templates = services.templates.is_some();
         let kubeconfig = services.kubeconfig.as_deref();
         match review(kubeconfig, &services.namespace, with_templates).await {
-            Ok(found) => report.add(of_rights(&services.namespace, &found))?,
+            Ok(Some(found)) => report.add(of_rights(&services.namespace, &found))?,
+            Ok(None) => report
+                .add(Finding::warn("kubernetes", "not looked at").advice(WITHOUT_KUBERNETES))?,
             Err(reason) => report.add(
                 Finding::fail("kubernetes", reason)
                     .advice("is the cluster there, and does `kubectl get pods` work from here?"),
@@ -64,7 +67,7 @@ fn of_rights(namespace: &str, found: &Review) -> Finding {
         .filter(|right| !right.is_allowed)
         .collect();
     let (needed, optional): (Vec<_>, Vec<_>) = missing.iter().partition(|right| right.is_needed);
-    let names = |rights: &[&&rdev_executor::pod::kube::rights::Right]| {
+    let names = |rights: &[&&Right]| {
         let names = rights
             .iter()
             .map(|right| format!("{} {}", right.verb, right.resource));

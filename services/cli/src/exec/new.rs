@@ -78,20 +78,23 @@ impl NewArgs {
     ) -> Done<Ending> {
         let (settings, progress, api) = begin(&self.connection)?;
         let project = api.project()?.clone();
+        let gateway = format!("an answer of {}", api.base());
         let session = self
             .session
             .find(&api, &settings, IfMissing::Create, &progress);
         let exec = ExecId {
             project,
-            session: session.await?,
+            session: progress.wait_for(&gateway, session).await?,
             stream: self.id.map_or_else(drawn_id, Ok)?,
         };
         if self.detach {
-            post(&api, &exec, request, &progress).await?;
+            let asked = post(&api, &exec, request, &progress);
+            progress.wait_for(&gateway, asked).await?;
             return detached(&exec);
         }
         let interrupts = Interrupts::of(&api, &exec, &progress)?;
-        if let Some(ending) = ask(&api, &exec, request, &interrupts, &progress).await? {
+        let asked = ask(&api, &exec, request, &interrupts, &progress);
+        if let Some(ending) = progress.wait_for(&gateway, asked).await? {
             return Ok(ending);
         }
         let following = Following {

@@ -1,8 +1,8 @@
 //! Pods of a Kubernetes cluster.
 //!
-//! The API tells who a pod is ([`KubeBackend::inspect`]) and when it is not that any more
-//! ([`KubeBackend::replaced`]); exec over WebSocket carries the channel to the shim
-//! ([`KubeBackend::open`]). Invariants: a pod is touched only if it carries the project's label; a
+//! The API tells who a pod is ([`Backend::inspect`]) and when it is not that any more
+//! ([`Backend::replaced`]); exec over WebSocket carries the channel to the shim
+//! ([`Backend::open`]). Invariants: a pod is touched only if it carries the project's label; a
 //! connection is handed out only after the API has shown, *while it was open*, the very container
 //! that was asked for; how a connection ends decides nothing.
 
@@ -12,7 +12,7 @@ mod identity;
 mod lives;
 mod object;
 mod provide;
-pub mod rights;
+pub(crate) mod rights;
 mod shim;
 mod stream;
 mod trouble;
@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, AttachParams, Request};
@@ -32,7 +33,9 @@ use tokio::sync::OnceCell;
 
 pub use client::KubeSetupError;
 
-use super::{PodError, PodIdentity, PodRef, SecretValue, SecretValues, Transport};
+use super::{
+    Backend, Cluster, PodError, PodIdentity, PodRef, SecretValue, SecretValues, Transport,
+};
 use crate::config::Config;
 use lives::Lives;
 use shim::ShimProgram;
@@ -139,64 +142,6 @@ impl KubeBackend {
         })
     }
 
-    /// Asks the API server for its version, which everybody may.
-    ///
-    /// # Errors
-    /// Why it does not answer.
-    pub async fn reach(&self) -> Result<String, String> {
-        let asked = self.inner.client.apiserver_version();
-        match tokio::time::timeout(REACH_LIMIT, asked).await {
-            Ok(Ok(version)) => Ok(version.git_version),
-            Ok(Err(error)) => Err(format!("the API server does not answer: {error}")),
-            Err(_) => Err("the API server does not answer in time".to_owned()),
-        }
-    }
-
-    /// Where the shim in pods comes from, in words.
-    #[must_use]
-    pub fn shim_in_words(&self) -> &'static str {
-        match (&self.inner.program, &self.inner.shim_image) {
-            (Some(_), _) => "put into containers that lack it",
-            (None, Some(_)) => "only in pods that are made, and in images that have it",
-            (None, None) => "only in images that have it: RDEV_SHIM_PATH is not there",
-        }
-    }
-
-    /// Who the pod is now. It must carry the project's label and its container must run.
-    ///
-    /// # Errors
-    /// [`PodError`], with a text that says what to do.
-    pub async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError> {
-        let asked = pod.namespace.as_str();
-        let namespace = if asked.is_empty() {
-            &self.inner.namespace
-        } else {
-            asked
-        };
-        let found = self.get(namespace, &pod.name).await?;
-        if let Some(key) = &self.inner.project_label {
-            identity::check_label(&found, key, &pod.project)?;
-        }
-        identity::identify(&found, &pod.container)
-    }
-
-    /// A new channel to the shim in exactly this container; the shim is uploaded when it is missing.
-    ///
-    /// # Errors
-    /// [`PodError::Replaced`] when the container is another one by now, [`PodError::NoShim`] when the
-    /// shim cannot be put there, else as [`KubeBackend::inspect`].
-    pub async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
-        let error = match self.open_or_upload(pod).await {
-            Ok(transport) => return Ok(transport),
-            Err(error) => error,
-        };
-        if matches!(error, PodError::NotRunning(_) | PodError::NoShim(_)) {
-            // What is wanting there may be wanting in another container of the same name.
-            self.check_same(pod).await?;
-        }
-        Err(error)
-    }
-
     async fn open_or_upload(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
         let program = self.inner.program.as_ref();
         let argv = shim::serve_argv(&self.inner.shim_dir, program);
@@ -221,12 +166,6 @@ impl KubeBackend {
             self.uploads().remove(&pod.container_id);
         }
         opened.map_err(|obstacle| obstacle.into_error(pod, "rdev-shim was put there and is gone"))
-    }
-
-    /// Waits until the API shows that this container is gone, restarted, or another one, and says
-    /// why in words. All callers for one pod share one watch.
-    pub async fn replaced(&self, pod: &PodIdentity) -> String {
-        self.inner.lives.replaced(&self.inner.client, pod).await
     }
 
     /// One exec of the shim, up to its first words.
@@ -346,17 +285,53 @@ impl KubeBackend {
         }
     }
 
-    /// What a Secret holds. One that is not the project's is answered as one that does not exist: its
-    /// name is none of the project's business.
-    ///
-    /// # Errors
-    /// [`PodError::Refused`] when the project has no such Secret.
-    pub async fn secret(
+    async fn get(&self, namespace: &str, name: &str) -> Result<Pod, PodError> {
+        let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), namespace);
+        in_time(pods.get(name))
+            .await
+            .map_err(|error| trouble::api_error(&error))
+    }
+}
+
+#[async_trait]
+impl Backend for KubeBackend {
+    // Who the pod is now. It must carry the project's label and its container must run.
+    async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError> {
+        let asked = pod.namespace.as_str();
+        let namespace = if asked.is_empty() {
+            &self.inner.namespace
+        } else {
+            asked
+        };
+        let found = self.get(namespace, &pod.name).await?;
+        if let Some(key) = &self.inner.project_label {
+            identity::check_label(&found, key, &pod.project)?;
+        }
+        identity::identify(&found, &pod.container)
+    }
+
+    // A new channel to the shim in exactly this container; the shim is uploaded when it is missing.
+    async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
+        let error = match self.open_or_upload(pod).await {
+            Ok(transport) => return Ok(transport),
+            Err(error) => error,
+        };
+        if matches!(error, PodError::NotRunning(_) | PodError::NoShim(_)) {
+            // What is wanting there may be wanting in another container of the same name.
+            self.check_same(pod).await?;
+        }
+        Err(error)
+    }
+
+    // What a Secret holds. One that is not the project's is answered as one that does not exist: its
+    // name is none of the project's business.
+    async fn secret(
         &self,
         project: &ProjectId,
-        namespace: &str,
+        pod: &PodIdentity,
         name: &SecretName,
     ) -> Result<SecretValues, PodError> {
+        let namespace = pod.namespace.as_str();
         let secrets: Api<Secret> = Api::namespaced(self.inner.client.clone(), namespace);
         let found = in_time(secrets.get_opt(name.as_str())).await;
         let found = found.map_err(|error| trouble::api_error(&error))?;
@@ -384,11 +359,34 @@ impl KubeBackend {
             .collect())
     }
 
-    async fn get(&self, namespace: &str, name: &str) -> Result<Pod, PodError> {
-        let pods: Api<Pod> = Api::namespaced(self.inner.client.clone(), namespace);
-        in_time(pods.get(name))
-            .await
-            .map_err(|error| trouble::api_error(&error))
+    // Waits until the API shows that this container is gone, restarted, or another one, and says
+    // why in words. All callers for one pod share one watch.
+    async fn replaced(&self, pod: &PodIdentity) -> String {
+        self.inner.lives.replaced(&self.inner.client, pod).await
+    }
+
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Cluster for KubeBackend {
+    async fn reach(&self) -> Result<String, String> {
+        let asked = self.inner.client.apiserver_version();
+        match tokio::time::timeout(REACH_LIMIT, asked).await {
+            Ok(Ok(version)) => Ok(version.git_version),
+            Ok(Err(error)) => Err(format!("the API server does not answer: {error}")),
+            Err(_) => Err("the API server does not answer in time".to_owned()),
+        }
+    }
+
+    fn shim_in_words(&self) -> &'static str {
+        match (&self.inner.program, &self.inner.shim_image) {
+            (Some(_), _) => "put into containers that lack it",
+            (None, Some(_)) => "only in pods that are made, and in images that have it",
+            (None, None) => "only in images that have it: RDEV_SHIM_PATH is not there",
+        }
     }
 }
 

@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::UNIX_EPOCH;
 
+use async_trait::async_trait;
 use rdev_contract::id::{PodName, ProjectId, SecretName};
+use rdev_domain::template::Template;
 use rdev_shim::{Program, STATE_DIRECTORY_VARIABLE};
 use tokio::fs;
 use tokio::process::Command;
 
-use super::provide::{Owned, Provided};
-use super::{PodError, PodIdentity, PodRef, SecretValue, SecretValues, Transport};
+use super::provide::{Choice, Owned, Provide, Provided};
+use super::{Backend, PodError, PodIdentity, PodRef, SecretValue, SecretValues, Transport};
 
 /// Where the shims keep their journals, beside the projects (no project begins with a dot).
 const SHIM_DIR: &str = ".shim";
@@ -49,44 +51,41 @@ impl LocalBackend {
         }
     }
 
-    /// The files of a directory, as a Secret looks where it is mounted.
-    ///
-    /// # Errors
-    /// [`PodError::Refused`] when the project has no such Secret.
-    pub async fn secret(
-        &self,
-        project: &ProjectId,
-        name: &SecretName,
-    ) -> Result<SecretValues, PodError> {
-        let directory = self.secrets.join(project.as_str()).join(name.as_str());
-        let read = async {
-            let mut values = SecretValues::new();
-            let mut entries = fs::read_dir(&directory).await?;
-            while let Some(entry) = entries.next_entry().await? {
-                let key = entry.file_name().into_string();
-                if let (Ok(key), true) = (key, fs::metadata(entry.path()).await?.is_file()) {
-                    values.insert(key, SecretValue(fs::read(entry.path()).await?));
-                }
+    fn serve_in(&self, directory: &Path, uid: &str) -> Command {
+        let mut command = Command::from(self.shim.command("serve"));
+        command
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            // A terminal's Ctrl-C is for the executor, which then closes the channel.
+            .process_group(0)
+            // Only the channel: supervisors are detached from it.
+            .kill_on_drop(true);
+        for (name, _) in std::env::vars_os() {
+            let own = |name: &str| OWN_SETTINGS.iter().any(|own| name.starts_with(own));
+            if name.to_str().is_some_and(own) {
+                command.env_remove(name);
             }
-            Ok::<_, io::Error>(values)
-        };
-        read.await.map_err(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                return unavailable(&directory, &error);
-            }
-            PodError::Refused(format!(
-                "the project {project} has no secret {name}: it would be the directory {}",
-                directory.display()
-            ))
-        })
+        }
+        let state = self.root.join(SHIM_DIR).join(uid);
+        command.env(STATE_DIRECTORY_VARIABLE, state);
+        command
     }
 
-    /// Who the pod is now. A directory that is missing is made.
-    ///
-    /// # Errors
-    /// [`PodError::Refused`] for names that are none, [`PodError::Unavailable`] when the disk
-    /// refuses.
-    pub async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError> {
+    /// Both names are ids by now; a path is made of them only if they still are.
+    fn directory(&self, project: &str, pod: &str) -> Result<PathBuf, PodError> {
+        let refused = |error: rdev_contract::id::InvalidId| PodError::Refused(error.to_string());
+        let project: ProjectId = project.parse().map_err(refused)?;
+        let pod: PodName = pod.parse().map_err(refused)?;
+        Ok(self.root.join(project.as_str()).join(pod.as_str()))
+    }
+}
+
+#[async_trait]
+impl Backend for LocalBackend {
+    // Who the pod is now. A directory that is missing is made.
+    async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError> {
         let directory = self.directory(&pod.project, &pod.name)?;
         let uid = async {
             fs::create_dir_all(&directory).await?;
@@ -109,39 +108,8 @@ impl LocalBackend {
         })
     }
 
-    /// Makes the directory, whatever a pod would be made from.
-    pub(super) async fn provide(&self, owned: &Owned) -> Result<Provided, PodError> {
-        let pod = PodRef {
-            project: owned.project.to_string(),
-            namespace: String::new(),
-            name: owned.name.clone(),
-            container: owned.container.clone(),
-        };
-        self.inspect(&pod).await.map(Provided::Ready)
-    }
-
-    /// Removes the directory, and what the shim has kept of it.
-    pub(super) async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
-        let directory = self.directory(owned.project.as_str(), &owned.name)?;
-        let removed = async {
-            let uid = match uid_of(&directory).await {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                uid => uid?,
-            };
-            remove(&self.root.join(SHIM_DIR).join(uid)).await?;
-            remove(&directory).await
-        };
-        let removed = removed.await;
-        removed.map_err(|error| unavailable(&directory, &error))?;
-        Ok(true)
-    }
-
-    /// Starts `shim serve` in the pod's directory.
-    ///
-    /// # Errors
-    /// [`PodError::Replaced`] when the directory is another one by now,
-    /// [`PodError::Unavailable`] when the shim cannot be started.
-    pub async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
+    // Starts `shim serve` in the pod's directory.
+    async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
         let directory = self.directory(&pod.namespace, &pod.name)?;
         match uid_of(&directory).await {
             Ok(uid) if uid == pod.uid => {}
@@ -173,34 +141,89 @@ impl LocalBackend {
         })
     }
 
-    fn serve_in(&self, directory: &Path, uid: &str) -> Command {
-        let mut command = Command::from(self.shim.command("serve"));
-        command
-            .current_dir(directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            // A terminal's Ctrl-C is for the executor, which then closes the channel.
-            .process_group(0)
-            // Only the channel: supervisors are detached from it.
-            .kill_on_drop(true);
-        for (name, _) in std::env::vars_os() {
-            let own = |name: &str| OWN_SETTINGS.iter().any(|own| name.starts_with(own));
-            if name.to_str().is_some_and(own) {
-                command.env_remove(name);
+    // The files of a directory, as a Secret looks where it is mounted.
+    async fn secret(
+        &self,
+        project: &ProjectId,
+        _pod: &PodIdentity,
+        name: &SecretName,
+    ) -> Result<SecretValues, PodError> {
+        let directory = self.secrets.join(project.as_str()).join(name.as_str());
+        let read = async {
+            let mut values = SecretValues::new();
+            let mut entries = fs::read_dir(&directory).await?;
+            while let Some(entry) = entries.next_entry().await? {
+                let key = entry.file_name().into_string();
+                if let (Ok(key), true) = (key, fs::metadata(entry.path()).await?.is_file()) {
+                    values.insert(key, SecretValue(fs::read(entry.path()).await?));
+                }
             }
-        }
-        let state = self.root.join(SHIM_DIR).join(uid);
-        command.env(STATE_DIRECTORY_VARIABLE, state);
-        command
+            Ok::<_, io::Error>(values)
+        };
+        read.await.map_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return unavailable(&directory, &error);
+            }
+            PodError::Refused(format!(
+                "the project {project} has no secret {name}: it would be the directory {}",
+                directory.display()
+            ))
+        })
     }
 
-    /// Both names are ids by now; a path is made of them only if they still are.
-    fn directory(&self, project: &str, pod: &str) -> Result<PathBuf, PodError> {
-        let refused = |error: rdev_contract::id::InvalidId| PodError::Refused(error.to_string());
-        let project: ProjectId = project.parse().map_err(refused)?;
-        let pod: PodName = pod.parse().map_err(refused)?;
-        Ok(self.root.join(project.as_str()).join(pod.as_str()))
+    async fn replaced(&self, _pod: &PodIdentity) -> String {
+        // A directory goes when somebody deletes it; the next connection notices.
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Provide for LocalBackend {
+    fn check(&self, _template: &Template) -> Result<(), String> {
+        Ok(())
+    }
+
+    // Makes the directory, whatever a pod would be made from.
+    async fn provide(&self, owned: &Owned, _template: &Template) -> Result<Provided, PodError> {
+        let pod = PodRef {
+            project: owned.project.to_string(),
+            namespace: String::new(),
+            name: owned.name.clone(),
+            container: owned.container.clone(),
+        };
+        self.inspect(&pod).await.map(Provided::Ready)
+    }
+
+    async fn choose(&self, _choice: &Choice) -> Result<Provided, PodError> {
+        Ok(Provided::Failed(
+            "the pods of the local backend have no labels: name one".to_owned(),
+        ))
+    }
+
+    // Removes the directory, and what the shim has kept of it.
+    async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
+        let directory = self.directory(owned.project.as_str(), &owned.name)?;
+        let removed = async {
+            let uid = match uid_of(&directory).await {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                uid => uid?,
+            };
+            remove(&self.root.join(SHIM_DIR).join(uid)).await?;
+            remove(&directory).await
+        };
+        let removed = removed.await;
+        removed.map_err(|error| unavailable(&directory, &error))?;
+        Ok(true)
+    }
+
+    async fn owned(
+        &self,
+        _log: &str,
+        _namespace: &str,
+        _claims: bool,
+    ) -> Result<Vec<Owned>, PodError> {
+        // A directory does not tell which log it is of. What runs is stopped, and it stays.
+        Ok(Vec::new())
     }
 }
 

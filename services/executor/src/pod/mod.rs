@@ -6,15 +6,20 @@
 //! that came through it do.
 
 pub mod channel;
+#[cfg(feature = "kube")]
 pub mod kube;
 pub mod local;
 pub mod provide;
+pub mod rights;
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use futures::future::BoxFuture;
 use rdev_contract::id::{ProjectId, SecretName};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use provide::Provide;
 
 pub use rdev_contract::event::PodIdentity;
 
@@ -73,24 +78,13 @@ pub struct Transport {
 }
 
 /// What runs commands.
-pub enum Backend {
-    /// Directories on this machine.
-    Local(local::LocalBackend),
-    /// Pods of a Kubernetes cluster.
-    Kube(kube::KubeBackend),
-}
-
-impl Backend {
+#[async_trait]
+pub trait Backend: Provide + Send + Sync {
     /// Who the pod is now.
     ///
     /// # Errors
     /// [`PodError`], with a text that says what to do.
-    pub async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError> {
-        match self {
-            Self::Local(local) => local.inspect(pod).await,
-            Self::Kube(kube) => kube.inspect(pod).await,
-        }
-    }
+    async fn inspect(&self, pod: &PodRef) -> Result<PodIdentity, PodError>;
 
     /// A new connection to `rdev-shim serve` in exactly this pod and container; the shim is put
     /// there when it is missing.
@@ -98,35 +92,37 @@ impl Backend {
     /// # Errors
     /// [`PodError::Replaced`] when the pod or container is another one by now, else as
     /// [`Backend::inspect`].
-    pub async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError> {
-        match self {
-            Self::Local(local) => local.open(pod).await,
-            Self::Kube(kube) => kube.open(pod).await,
-        }
-    }
+    async fn open(&self, pod: &PodIdentity) -> Result<Transport, PodError>;
 
     /// What a Secret holds, if the project may use it.
     ///
     /// # Errors
     /// [`PodError::Refused`] when there is no such Secret for the project.
-    pub async fn secret(
+    async fn secret(
         &self,
         project: &ProjectId,
         pod: &PodIdentity,
         name: &SecretName,
-    ) -> Result<SecretValues, PodError> {
-        match self {
-            Self::Local(local) => local.secret(project, name).await,
-            Self::Kube(kube) => kube.secret(project, &pod.namespace, name).await,
-        }
-    }
+    ) -> Result<SecretValues, PodError>;
 
     /// Waits until this very container is gone or another one, and says why in words.
-    pub async fn replaced(&self, pod: &PodIdentity) -> String {
-        match self {
-            // A directory goes when somebody deletes it; the next connection notices.
-            Self::Local(_) => std::future::pending().await,
-            Self::Kube(kube) => kube.replaced(pod).await,
-        }
+    async fn replaced(&self, pod: &PodIdentity) -> String;
+
+    /// The cluster that the pods are in; none where nothing can be out of reach.
+    fn cluster(&self) -> Option<&dyn Cluster> {
+        None
     }
+}
+
+/// What there is to say of a cluster, for probes.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Asks for its version, which everybody may.
+    ///
+    /// # Errors
+    /// Why it does not answer.
+    async fn reach(&self) -> Result<String, String>;
+
+    /// Where the shim in its pods comes from, in words.
+    fn shim_in_words(&self) -> &'static str;
 }

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use rdev_contract::id::{ProjectId, SessionId};
 use rdev_domain::template::Template;
 
-use super::{Backend, PodError, PodIdentity};
+use super::{PodError, PodIdentity};
 
 /// A pod that belongs to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,68 +55,38 @@ pub enum Provided {
     Failed(String),
 }
 
-impl Backend {
+/// What makes, chooses and removes pods.
+#[async_trait]
+pub trait Provide {
     /// Whether pods can be made from this template.
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub fn check(&self, template: &Template) -> Result<(), String> {
-        match self {
-            Self::Local(_) => Ok(()),
-            Self::Kube(kube) => kube.check(template),
-        }
-    }
+    fn check(&self, template: &Template) -> Result<(), String>;
 
     /// Makes the pod if it is not there, and says how far it is.
     ///
     /// # Errors
     /// [`PodError`] when it cannot be told; trying again may help.
-    pub async fn provide(&self, owned: &Owned, template: &Template) -> Result<Provided, PodError> {
-        match self {
-            Self::Local(local) => local.provide(owned).await,
-            Self::Kube(kube) => kube.provide(owned, template).await,
-        }
-    }
+    async fn provide(&self, owned: &Owned, template: &Template) -> Result<Provided, PodError>;
 
     /// A pod that is ready and has these labels.
     ///
     /// # Errors
     /// [`PodError`] when it cannot be told; trying again may help.
-    pub async fn choose(&self, choice: &Choice) -> Result<Provided, PodError> {
-        match self {
-            Self::Local(_) => Ok(Provided::Failed(
-                "the pods of the local backend have no labels: name one".to_owned(),
-            )),
-            Self::Kube(kube) => kube.choose(choice).await,
-        }
-    }
+    async fn choose(&self, choice: &Choice) -> Result<Provided, PodError>;
 
     /// Begins to remove the pod of a session; whether it is gone.
     ///
     /// # Errors
     /// [`PodError`] when it cannot be told; trying again may help.
-    pub async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
-        match self {
-            Self::Local(local) => local.discard(owned).await,
-            Self::Kube(kube) => kube.discard(owned).await,
-        }
-    }
+    async fn discard(&self, owned: &Owned) -> Result<bool, PodError>;
 
     /// All pods that were made for sessions of this log in a namespace; with `claims`, also what was
     /// claimed for them.
     ///
     /// # Errors
     /// [`PodError`] when they cannot be listed.
-    pub async fn owned(
-        &self,
-        log: &str,
-        namespace: &str,
-        claims: bool,
-    ) -> Result<Vec<Owned>, PodError> {
-        match self {
-            // A directory does not tell which log it is of. What runs is stopped, and it stays.
-            Self::Local(_) => Ok(Vec::new()),
-            Self::Kube(kube) => kube.owned(log, namespace, claims).await,
-        }
-    }
+    async fn owned(&self, log: &str, namespace: &str, claims: bool)
+    -> Result<Vec<Owned>, PodError>;
 }

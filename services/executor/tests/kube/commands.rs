@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rdev_executor::pod::PodError;
+use rdev_executor::pod::{Backend, PodError};
 use rdev_frames::{Exit, Reply};
 use rdev_kube_standin::Ending;
 

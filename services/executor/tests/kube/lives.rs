@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use rdev_executor::pod::PodError;
+use rdev_executor::pod::{Backend, PodError};
 
 use crate::{Frames, PATIENCE, container, identity, one_pod, pod};
 

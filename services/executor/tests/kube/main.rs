@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rdev_executor::pod::kube::{KubeBackend, KubeOptions};
-use rdev_executor::pod::{PodIdentity, PodRef, Transport};
+use rdev_executor::pod::{Backend, PodIdentity, PodRef, Transport};
 use rdev_frames::{Exit, Offsets, Reply, Request, Spec};
 use rdev_kube_standin::{ContainerSpec, PodSpec, Standin};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,6 +1,6 @@
 //! What is refused, and in which words.
 
-use rdev_executor::pod::{PodError, PodRef};
+use rdev_executor::pod::{Backend, PodError, PodRef};
 
 use crate::{container, identity, named, one_pod, pod};
 

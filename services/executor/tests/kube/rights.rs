@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rdev_executor::pod::kube::rights::review;
+use rdev_executor::pod::Backend;
+use rdev_executor::review;
 
 use crate::{Frames, identity, one_pod};
 
@@ -26,7 +27,7 @@ async fn the_role_allows_what_is_used_and_no_more() {
     frames.result().await;
     let project = "demo".parse().expect("a project");
     let name = "none".parse().expect("a name");
-    assert!(backend.secret(&project, "default", &name).await.is_err());
+    assert!(backend.secret(&project, &pod, &name).await.is_err());
     // A restart is heard of by the watch.
     let (replaced, restarted) = tokio::join!(
         tokio::time::timeout(Duration::from_secs(20), backend.replaced(&pod)),
@@ -45,14 +46,18 @@ async fn what_is_missing_can_be_asked_for() {
     let (standin, _) = one_pod().await;
     let kubeconfig = standin.kubeconfig();
     let asked = review(Some(&kubeconfig), "default", true).await;
-    let asked = asked.expect("a review");
+    let asked = asked.expect("an answer").expect("a review");
     assert!(asked.version.starts_with("v1."), "{}", asked.version);
     assert_eq!(asked.rights.len(), 8);
     assert!(asked.rights.iter().all(|right| right.is_allowed));
 
     standin.forbid("default", "pods/exec");
     let asked = review(Some(&kubeconfig), "default", false).await;
-    let missing = asked.expect("a review").rights.into_iter();
+    let missing = asked
+        .expect("an answer")
+        .expect("a review")
+        .rights
+        .into_iter();
     let missing = missing.filter(|right| !right.is_allowed);
     let missing: Vec<_> = missing.map(|right| (right.verb, right.resource)).collect();
     let exec = |verb| (verb, "pods/exec".to_owned());

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use rdev_executor::pod::PodError;
 use rdev_executor::pod::kube::{KubeBackend, KubeOptions, KubeSetupError};
+use rdev_executor::pod::{Backend, PodError};
 use rdev_kube_standin::ContainerSpec;
 
 use crate::{Frames, container, identity, named, one_pod, options, pod, shim_program};

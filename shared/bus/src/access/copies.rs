@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
+use async_recursion::async_recursion as boxed;
 use rdev_contract::id::ProjectId;
 use rdev_contract::subject::{
     COPIED, EXEC_STREAM, Filter, LIVE_DESTINATION, LIVE_SOURCE, SESSION_STREAM,
@@ -54,6 +55,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`CopyError`] when the server does not make or fill one.
+    #[boxed]
     pub async fn copy_for(&self, project: &ProjectId) -> Result<(), CopyError> {
         let theirs = jetstream::with_prefix(self.client.clone(), &api_of(project));
         let execs = self.copy(EXEC_STREAM, Filter::project_execs(project), project);

@@ -1,5 +1,6 @@
 //! Image and fold, row by row, both ways.
 
+use async_recursion::async_recursion as boxed;
 use jiff::Timestamp;
 use rdev_contract::position::StreamSeq;
 use serde::Serialize;
@@ -84,6 +85,7 @@ impl Scratch {
     ///
     /// # Errors
     /// See [`ScratchError`].
+    #[boxed]
     pub async fn compare(&self, horizons: &[LogHorizon]) -> Result<Comparison, ScratchError> {
         self.note(horizons).await?;
         let mut tables = Vec::new();

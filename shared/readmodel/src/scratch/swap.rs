@@ -3,6 +3,7 @@
 //! needs for the last messages; then it finds the position where it left it and goes on, or is
 //! refused by the compare-and-set and begins again at the position that it finds.
 
+use async_recursion::async_recursion as boxed;
 use tokio_postgres::Transaction;
 
 use super::{LogHorizon, Scratch, ScratchError, Table, positions_of, tables_of};
@@ -25,6 +26,7 @@ impl Scratch {
     ///
     /// # Errors
     /// See [`ScratchError`].
+    #[boxed]
     pub async fn keep_expired(&self, horizons: &[LogHorizon]) -> Result<u64, ScratchError> {
         self.note(horizons).await?;
         let mut kept = 0;
@@ -43,7 +45,8 @@ impl Scratch {
     /// # Errors
     /// [`ScratchError::Unavailable`] when somebody holds a lock for long: try again. See
     /// [`ScratchError`].
-    pub async fn begin_swap(&mut self) -> Result<Swap<'_>, ScratchError> {
+    #[boxed]
+    pub async fn begin_swap<'a>(&'a mut self) -> Result<Swap<'a>, ScratchError> {
         // Goes with the connection.
         self.client.execute(sql::MIGRATIONS_LOCK, &[]).await?;
         let transaction = self.client.transaction().await?;

@@ -11,7 +11,7 @@ use crate::metrics::{FAILED, METRICS, OPENED};
 
 /// The channels of this executor, one per container.
 pub struct Channels {
-    backend: Arc<Backend>,
+    backend: Arc<dyn Backend>,
     open: Mutex<HashMap<PodIdentity, Arc<tokio::sync::Mutex<Slot>>>>,
 }
 
@@ -26,7 +26,7 @@ struct Slot {
 impl Channels {
     /// None yet.
     #[must_use]
-    pub fn new(backend: Arc<Backend>) -> Self {
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
         Self {
             backend,
             open: Mutex::default(),
@@ -35,8 +35,8 @@ impl Channels {
 
     /// The backend that they lead into.
     #[must_use]
-    pub fn backend(&self) -> &Backend {
-        &self.backend
+    pub fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
     }
 
     /// The channel into this container; opened if there is none, or it is gone.

@@ -3,6 +3,7 @@
 //! Invariants: a pod is created by name, so that the API server refuses a second one; it is looked at
 //! before it is deleted, and deleted only if it is still the one that was looked at.
 
+use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Resource, ResourceExt};
@@ -10,24 +11,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::PodError;
-use super::super::provide::{Choice, Owned, Provided};
+use super::super::provide::{Choice, Owned, Provide, Provided};
 use super::object::{self, LOG_LABEL, SESSION_LABEL};
 use super::{KubeBackend, identity, in_time, trouble};
 use rdev_domain::template::Template;
 
-impl KubeBackend {
-    pub(in crate::pod) fn check(&self, template: &Template) -> Result<(), String> {
+#[async_trait]
+impl Provide for KubeBackend {
+    fn check(&self, template: &Template) -> Result<(), String> {
         match template.sandbox {
             Some(_) => Ok(()),
             None => object::spec_of(template).map(drop),
         }
     }
 
-    pub(in crate::pod) async fn provide(
-        &self,
-        owned: &Owned,
-        template: &Template,
-    ) -> Result<Provided, PodError> {
+    async fn provide(&self, owned: &Owned, template: &Template) -> Result<Provided, PodError> {
         if owned.is_claim != template.sandbox.is_some() {
             // What is made otherwise than the log says would not be found again.
             let why = "the template has changed between a pod and a sandbox since, or is not the \
@@ -61,7 +59,7 @@ impl KubeBackend {
         Ok(made.map_or_else(|not_made| not_made, |pod| progress(&pod, &owned.container)))
     }
 
-    pub(in crate::pod) async fn choose(&self, choice: &Choice) -> Result<Provided, PodError> {
+    async fn choose(&self, choice: &Choice) -> Result<Provided, PodError> {
         let project_label = self.inner.project_label.as_ref();
         let project = project_label.map(|key| (key.clone(), choice.project.to_string()));
         let labels = choice.labels.clone().into_iter().chain(project);
@@ -89,7 +87,7 @@ impl KubeBackend {
         Ok(Provided::Pending(why))
     }
 
-    pub(in crate::pod) async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
+    async fn discard(&self, owned: &Owned) -> Result<bool, PodError> {
         if owned.is_claim {
             return self.discard_claim(owned).await;
         }
@@ -103,7 +101,7 @@ impl KubeBackend {
         Ok(false)
     }
 
-    pub(in crate::pod) async fn owned(
+    async fn owned(
         &self,
         log: &str,
         namespace: &str,
@@ -119,7 +117,9 @@ impl KubeBackend {
         }
         Ok(all)
     }
+}
 
+impl KubeBackend {
     pub(super) fn pods(&self, namespace: &str) -> Api<Pod> {
         Api::namespaced(self.inner.client.clone(), self.namespace(namespace))
     }

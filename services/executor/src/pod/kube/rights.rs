@@ -1,5 +1,4 @@
-//! What an executor may do in a namespace, as the API server says it. Asked by whoever looks for what
-//! is missing; the backend itself only does things, and is refused.
+//! Asks the API server what an executor may do in a namespace.
 
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Client;
 use kube::api::{Api, PostParams};
 
+use super::super::rights::{Review, Right};
 use super::{REQUEST_LIMIT, client};
 
 /// What is asked about: the verb, the resource, its subresource, whether nothing works without it, and
@@ -24,33 +24,8 @@ const ASKED: [(&str, &str, &str, bool, bool); 8] = [
     ("delete", "pods", "", true, true),
 ];
 
-/// What the API server says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Review {
-    /// Its version.
-    pub version: String,
-    /// What was asked about.
-    pub rights: Vec<Right>,
-}
-
-/// Something that an executor may want to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Right {
-    /// As in a Role.
-    pub verb: &'static str,
-    /// As in a Role: `pods`, `pods/exec`, `secrets`.
-    pub resource: String,
-    /// Whether nothing works without it.
-    pub is_needed: bool,
-    /// Whether it may.
-    pub is_allowed: bool,
-}
-
-/// Asks about everything; `with_templates` also about what makes and removes pods.
-///
-/// # Errors
-/// Says why the cluster cannot be asked.
-pub async fn review(
+/// See [`crate::review`].
+pub(crate) async fn review(
     kubeconfig: Option<&Path>,
     namespace: &str,
     with_templates: bool,
