@@ -49,7 +49,7 @@ pub(crate) struct Options {
     /// Of the exec, what is behind this event.
     #[arg(long, value_name = "EVENT_ID", requires = "exec")]
     after: Option<String>,
-    /// Of the exec, the last so many events.
+    /// Of the exec, the last so many events; its end is one.
     #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "after")]
     tail: Option<u32>,
     /// Print every event as a line of JSON.

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::config::{ArchiveUrl, InvalidArchiveUrl};
-use crate::http::Hyper;
+use crate::http::Connector;
 use crate::key::{Key, exec_prefix, execs_prefix, session_prefix};
 use crate::read::Caches;
 
@@ -99,7 +99,7 @@ impl Archive {
                 let prefix = Path::from_url_path(url.path()).map_err(|error| invalid(&error))?;
                 let store = AmazonS3Builder::from_env()
                     .with_bucket_name(url.host_str().unwrap_or_default())
-                    .with_http_connector(Hyper)
+                    .with_http_connector(Connector)
                     .with_retry(RetryConfig {
                         max_retries: RETRIES_MAX,
                         retry_timeout: RETRY_TIMEOUT,

@@ -3,6 +3,7 @@
 //! Invariant: nothing here knows what rdev does.
 
 pub mod health;
+pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod readiness;

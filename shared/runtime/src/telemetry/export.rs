@@ -9,19 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{Request, Response};
 use opentelemetry::KeyValue;
-use opentelemetry_http::{HttpClient, HttpError, Request, Response};
+use opentelemetry_http::HttpError;
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
+use crate::http::{self as client, HttpClient, Schemes};
 use crate::metrics::{self, Counter, Many};
 
 /// Either names a collector.
@@ -80,7 +76,7 @@ fn set(name: &str) -> Option<String> {
 
 /// Sends spans. The exporter calls it from a thread of its own, so it works on our runtime.
 struct Sender {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
     runtime: Handle,
     is_failing: AtomicBool,
     exports: Many<Counter, 1>,
@@ -95,25 +91,18 @@ impl fmt::Debug for Sender {
 impl Sender {
     fn new() -> Result<Self, String> {
         let is_plain = |name: &&str| set(name).is_none_or(|url| url.starts_with("http://"));
-        let connector = HttpsConnectorBuilder::new();
-        let connector = if ENDPOINTS.iter().all(is_plain) {
-            // No authorities are needed where nothing is encrypted.
-            let config = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
-            connector.with_tls_config(config.with_no_client_auth())
+        let schemes = if ENDPOINTS.iter().all(is_plain) {
+            Schemes::Plain
         } else {
-            let roots = connector.with_native_roots();
-            roots.map_err(|error| {
-                format!("no certificate authorities: {error}; set SSL_CERT_FILE")
-            })?
+            Schemes::Any
         };
-        let connector = connector.https_or_http().enable_http1().build();
         let exports = metrics::counters(
             "rdev_trace_exports",
             "Batches of spans for the collector: sent or failed",
             ["result"],
         );
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: HttpClient::new(schemes)?,
             runtime: Handle::current(),
             is_failing: AtomicBool::new(false),
             exports,
@@ -136,16 +125,13 @@ impl Sender {
 }
 
 #[async_trait]
-impl HttpClient for Sender {
+impl opentelemetry_http::HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
+        let request = request.map(client::body);
         let sending = self.runtime.spawn(async move {
-            let asking = async {
-                let (head, body) = client.request(request.map(Full::new)).await?.into_parts();
-                let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await?;
-                Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
-            };
-            tokio::time::timeout(SEND_TIMEOUT, asking).await?
+            let sent = client.send(request, ANSWER_MAX_BYTES, SEND_TIMEOUT).await;
+            sent.map_err(HttpError::from)
         });
         let response = match sending.await {
             Ok(response) => response,

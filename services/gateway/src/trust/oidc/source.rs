@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::{StatusCode, Uri};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use axum::http::{Request, StatusCode, Uri};
+use bytes::Bytes;
 use jsonwebtoken::jwk::JwkSet;
+use rdev_runtime::http::{self, HttpClient, Schemes};
 
 /// Sets of keys are a few kilobytes.
 const JWKS_MAX_BYTES: usize = 1024 * 1024;
@@ -60,10 +58,10 @@ impl JwksSource {
         let bytes = match self {
             Self::File(path) => tokio::fs::read(path)
                 .await
-                .map_err(|error| format!("{}: {error}", path.display()))?,
-            Self::Address(uri) => tokio::time::timeout(READ_TIMEOUT, get(uri))
+                .map_err(|error| format!("{}: {error}", path.display()))?
+                .into(),
+            Self::Address(uri) => get(uri)
                 .await
-                .map_err(|_| format!("{uri}: no answer"))?
                 .map_err(|reason| format!("{uri}: {reason}"))?,
         };
         serde_json::from_slice(&bytes).map_err(|error| format!("no set of keys: {error}"))
@@ -71,22 +69,16 @@ impl JwksSource {
 }
 
 /// Once in minutes: no connection is kept.
-async fn get(uri: &Uri) -> Result<Vec<u8>, String> {
-    let failed = |error: &dyn std::fmt::Display| error.to_string();
-    let connector = HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .map_err(|error| format!("no certificate authorities: {error}; set SSL_CERT_FILE"))?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build(connector);
-    let answer = client.get(uri.clone()).await;
-    let answer = answer.map_err(|error| failed(&error))?;
+async fn get(uri: &Uri) -> Result<Bytes, String> {
+    let client = HttpClient::new(Schemes::Any)?;
+    let mut request = Request::new(http::body(Bytes::new()));
+    *request.uri_mut() = uri.clone();
+    let answer = client.send(request, JWKS_MAX_BYTES, READ_TIMEOUT).await;
+    let answer = answer.map_err(|error| error.to_string())?;
     if answer.status() != StatusCode::OK {
         return Err(answer.status().to_string());
     }
-    let body = to_bytes(Body::new(answer.into_body()), JWKS_MAX_BYTES).await;
-    body.map(Into::into).map_err(|error| failed(&error))
+    Ok(answer.into_body())
 }
 
 #[cfg(test)]
