@@ -87,6 +87,9 @@ async fn whoever_sits_there_is_asked() -> Outcome<()> {
     // This one is answered elsewhere.
     seat.until("touch made-three")?;
     seat.until("or stop?")?;
+    // Ctrl-D.
+    seat.types("\x04")?;
+    seat.until("nothing can be typed here any more")?;
     let session = services.client.get("/sessions").await?.json();
     let session = session["items"][0]["id"]
         .as_str()

@@ -65,6 +65,9 @@ async fn bytes_and_codes_are_those_of_the_command() -> Outcome<()> {
     let said = person.says(&late).await?.expect(124)?;
     assert_eq!(said.text(), "begun\n");
     assert!(said.stderr.contains("timeout_seconds"), "{}", said.stderr);
+    let never = ["exec", "--timeout", "0s", "--", "echo begun"];
+    let said = person.says(&never).await?.expect(125)?;
+    assert!(said.stderr.contains("timeout_seconds"), "{}", said.stderr);
     Ok(())
 }
 

@@ -63,13 +63,19 @@ async fn who_waits_at_a_terminal_is_told_what_for() -> Outcome<()> {
     let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
     person.says(&["exec", "--", "true"]).await?.expect(0)?;
     services.executor.stop().await;
+    // One that cannot wipe a line is told nothing.
+    let mut plain = person.rdev(&["exec", "--", "printf plain"]);
+    plain.env("TERM", "dumb");
+    let dumb = AtTerminal::start(plain)?;
     let mut seat = AtTerminal::start(person.rdev(&["exec", "--", "printf 'no line end'"]))?;
-    seat.until("queued, number 1: no executor is there")?;
+    seat.until(": no executor is there")?;
     let _executor = world.executor()?;
     // The line is wiped before anything else is shown.
     seat.until("\r\x1b[Kno line end")?;
     let (code, shown) = seat.end().await?;
     assert_eq!(code, Some(0), "{shown}");
+    let (code, shown) = dumb.end().await?;
+    assert_eq!((code, shown.as_str()), (Some(0), "plain"));
     Ok(())
 }
 
