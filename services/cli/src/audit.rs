@@ -197,7 +197,7 @@ fn run(options: &Options) -> Result<bool, Failure> {
 async fn audit(options: &Options) -> Result<bool, Failure> {
     let sources = Sources {
         bus: Bus::connect(options.bus.clone(), "rdev-audit").await?,
-        archive: Archive::open(&options.archive.archive_url)?,
+        archive: Archive::open_existing(&options.archive.archive_url)?,
         config: options.bus.clone(),
     };
     if let Some(exec) = options.exec() {

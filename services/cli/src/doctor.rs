@@ -6,9 +6,11 @@ mod cluster;
 mod gateway;
 mod servers;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::builder::OsStringValueParser;
 use serde::Serialize;
 
 use crate::exec::ending::Ending;
@@ -66,9 +68,9 @@ pub(crate) struct ServiceArgs {
     /// What runs commands: kube or local.
     #[arg(long, env = "RDEV_BACKEND", value_name = "BACKEND")]
     pub(crate) backend: Option<String>,
-    /// The kubeconfig of the executors.
-    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The kubeconfig of the executors. Scripts have it empty for none.
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE", value_parser = OsStringValueParser::new())]
+    kubeconfig: Option<OsString>,
     /// The namespace of the pods.
     #[arg(
         long,
@@ -83,6 +85,13 @@ pub(crate) struct ServiceArgs {
     /// The shim that executors upload.
     #[arg(long, env = "RDEV_SHIM_PATH", value_name = "FILE")]
     pub(crate) shim_path: Option<PathBuf>,
+}
+
+impl ServiceArgs {
+    pub(crate) fn kubeconfig(&self) -> Option<&Path> {
+        let named = self.kubeconfig.as_deref().map(Path::new);
+        named.filter(|path| !path.as_os_str().is_empty())
+    }
 }
 
 /// How well something is.

@@ -3,8 +3,8 @@
 //! Used by everything that shows an exec's past: events, exact output, the exec itself. The log is
 //! asked first, and the archive only for what a page of the log shows to be missing ([`fill`]) or for
 //! an exec of which the log holds nothing. Invariants: messages come in the order of the log, each once,
-//! with the sequences that they had there, so nobody notices where one came from; a damaged object is
-//! as if it were not there, and what it held is told as a gap; an archive that does not answer is like
+//! with the sequences that they had there, so nobody notices where one came from; what is damaged is
+//! as if it were not there, and is told as a gap; an archive that does not answer is like
 //! a log that does not answer: to be tried again, never a gap.
 //!
 //! [`fill`]: History::fill
@@ -188,7 +188,7 @@ impl History {
             (_, None) => (self.newest(exec).await?, None),
         };
         if let Some(archived) = archived
-            && let Some(mut messages) = known(archived.page(after).await)?
+            && let Some(mut messages) = known(archived.readable_page(after).await)?
         {
             messages.retain(|message| before.is_none_or(|before| message.sequence < before));
             if !messages.is_empty() {

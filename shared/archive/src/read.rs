@@ -268,6 +268,33 @@ impl Archived {
         self.next(after, |_| true).await
     }
 
+    /// The same for whoever wants what there is: blocks that are damaged are passed over, and said to
+    /// be so in the log of this process.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unavailable`].
+    #[boxed]
+    pub async fn readable_page(
+        &self,
+        after: StreamSeq,
+    ) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
+        let footer = self.footer();
+        let begin = footer.block_behind(after, self.key().last);
+        for index in begin
+            .into_iter()
+            .flat_map(|begin| begin..footer.blocks.len())
+        {
+            match self.behind(index, after).await {
+                Ok(messages) if messages.is_empty() => {}
+                Err(error @ ArchiveError::Damaged { .. }) => {
+                    tracing::error!(%error, "what is archived is not shown");
+                }
+                read => return read,
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// The same of what is more than output. Blocks that have nothing else are passed over; of the others
     /// everything comes.
     ///
@@ -292,13 +319,23 @@ impl Archived {
             return Ok(Vec::new());
         };
         for index in (begin..footer.blocks.len()).filter(|index| is_wanted(*index)) {
-            let messages = self.block(index).await?;
-            let from = messages.partition_point(|message| message.sequence <= after);
-            if from < messages.len() {
-                return Ok(messages[from..].to_vec());
+            let messages = self.behind(index, after).await?;
+            if !messages.is_empty() {
+                return Ok(messages);
             }
         }
         Ok(Vec::new())
+    }
+
+    /// The messages of a block that are behind `after`.
+    async fn behind(
+        &self,
+        index: usize,
+        after: StreamSeq,
+    ) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
+        let messages = self.block(index).await?;
+        let from = messages.partition_point(|message| message.sequence <= after);
+        Ok(messages[from..].to_vec())
     }
 
     /// The message with this sequence, if it is there.

@@ -118,6 +118,21 @@ impl Archive {
         }))))
     }
 
+    /// The same for whoever only reads: a directory that is missing is not made.
+    ///
+    /// # Errors
+    /// [`InvalidArchiveUrl`] when nothing is, or can be, there.
+    pub fn open_existing(url: &ArchiveUrl) -> Result<Option<Self>, InvalidArchiveUrl> {
+        if let ArchiveUrl::Directory(url) = url {
+            let is_there = url.to_file_path().is_ok_and(|path| path.is_dir());
+            if !is_there {
+                let reason = format!("{url}: there is no such directory");
+                return Err(InvalidArchiveUrl(reason));
+            }
+        }
+        Self::open(url)
+    }
+
     /// All objects of an exec, those of its newest life first, whole ones before parts.
     ///
     /// # Errors

@@ -110,7 +110,7 @@ pub struct Bus {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The address cannot be used, or nobody answers.
-    #[error("cannot connect to NATS at {url}: {reason}")]
+    #[error("cannot connect to NATS at {url}: {reason} (RDEV_NATS_URL says where it is)")]
     Unreachable {
         /// Where.
         url: String,

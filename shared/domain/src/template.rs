@@ -52,7 +52,7 @@ pub struct Sandbox {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplates {
     /// It is no mapping of names to templates.
-    #[error("not a mapping of names to templates: {0}")]
+    #[error("cannot be read as a mapping of names to templates: {0}")]
     File(String),
     /// One of them is wrong.
     #[error("template {name}: {reason}")]
@@ -176,7 +176,8 @@ warm: {sandbox: {warm_pool: boxes}}
     #[test]
     fn what_is_wrong_names_its_template() {
         for (text, words) in [
-            ("- a", "not a mapping"),
+            ("- a", "as a mapping"),
+            ("a: {}\na: {}", "duplicate mapping key"),
             ("A: {}", "template A: not a"),
             ("a: {colour: red}", "template a: unknown field `colour`"),
             ("a: {sandbox: {}}", "template a: missing field `warm_pool`"),

@@ -239,3 +239,33 @@ async fn a_damaged_object_is_not_shown() -> Outcome<()> {
     assert_eq!(all.report["different"], 0, "{all:?}");
     Ok(())
 }
+
+/// The same of an exec of which the log knows nothing any more: what is behind the damage is shown.
+#[tokio::test]
+async fn damage_does_not_hide_the_end() -> Outcome<()> {
+    let kept = Kept::start(Short::Everything).await?;
+    let client = kept.client();
+    let session = client.session("damaged").await?;
+    let command = "head -c 900000 /dev/urandom | base64; echo end";
+    let body = json!({"type": "shell", "command": command, "stream_id": "all"});
+    client.run(&session, &body).await?.check()?;
+    let whole = client.transcript(&session, "all").await?;
+    let exec = exec_id(client, &session, "all")?;
+    let object = kept.until_archived(&exec).await?;
+    kept.until_expired(&exec, Short::Everything).await?;
+    let mut bytes = std::fs::read(&object)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&object, bytes)?;
+    let shown = client.transcript(&session, "all").await?;
+    let names = shown.names();
+    assert_eq!(
+        names.iter().filter(|name| **name == "gap").count(),
+        1,
+        "{names:?}"
+    );
+    let (shown, whole) = (shown.numbered(), whole.numbered());
+    assert!(shown.len() < whole.len());
+    assert_eq!(shown.last(), whole.last());
+    Ok(())
+}

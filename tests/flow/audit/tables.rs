@@ -320,6 +320,18 @@ async fn what_cannot_be_found_out_is_said_so() -> Outcome<()> {
         found.said
     );
     assert_eq!(found.report, Value::Null);
+    let nobody = ["--nats-url", "nats://127.0.0.1:1"];
+    let found = busy.world.audit(&nobody, &[]).await?;
+    assert_eq!(found.code, Some(2), "{found:#?}");
+    assert!(found.said.contains("RDEV_NATS_URL"), "{}", found.said);
+    // An archive that was never written is no archive, and is not made by looking at it.
+    let directory = tempfile::tempdir()?;
+    let absent = directory.path().join("absent");
+    let url = format!("file://{}", absent.display());
+    let found = busy.world.audit(&["--archive-url", &url], &[]).await?;
+    assert_eq!(found.code, Some(2), "{found:#?}");
+    assert!(found.said.contains("no such directory"), "{}", found.said);
+    assert!(!absent.exists());
 
     // Tables of another build are not called different.
     busy.sql("ALTER TABLE execs ADD COLUMN invented text")

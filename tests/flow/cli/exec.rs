@@ -61,6 +61,10 @@ async fn bytes_and_codes_are_those_of_the_command() -> Outcome<()> {
     ] {
         person.says(&["exec", "--", command]).await?.expect(code)?;
     }
+    // What a shell would say, too.
+    let nowhere = ["exec", "-w", "/nowhere", "--", "pwd"];
+    let said = person.says(&nowhere).await?.expect(126)?;
+    assert!(said.stderr.contains("/nowhere"), "{}", said.stderr);
     let late = ["exec", "--timeout", "1s", "--", "echo begun; sleep 100"];
     let said = person.says(&late).await?.expect(124)?;
     assert_eq!(said.text(), "begun\n");

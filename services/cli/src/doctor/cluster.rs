@@ -33,8 +33,7 @@ pub(super) async fn look(
         report.add(Finding::skip("kubernetes", seen))?;
     } else {
         let with_templates = services.templates.is_some();
-        let kubeconfig = services.kubeconfig.as_deref();
-        match review(kubeconfig, &services.namespace, with_templates).await {
+        match review(services.kubeconfig(), &services.namespace, with_templates).await {
             Ok(Some(found)) => report.add(of_rights(&services.namespace, &found))?,
             Ok(None) => report
                 .add(Finding::warn("kubernetes", "not looked at").advice(WITHOUT_KUBERNETES))?,
@@ -56,7 +55,7 @@ pub(super) async fn look(
 
 fn is_meant(services: &ServiceArgs) -> bool {
     services.backend.as_deref() == Some("kube")
-        || services.kubeconfig.is_some()
+        || services.kubeconfig().is_some()
         || std::env::var_os(IN_CLUSTER_VARIABLE).is_some()
 }
 

@@ -69,6 +69,12 @@ pub(crate) fn in_words(complete: &Complete) -> Option<String> {
         Outcome::Exited if complete.exit_code == 0 && !complete.ok => {
             "the agent has not done what was asked"
         }
+        // It could not be begun: no such program, or no such directory.
+        Outcome::Exited
+            if matches!(complete.exit_code, 126 | 127) && !complete.reason.is_empty() =>
+        {
+            return Some(complete.reason.clone());
+        }
         Outcome::Exited => return None,
         Outcome::Signaled => {
             let number = complete.signal.unwrap_or_default();
@@ -118,6 +124,8 @@ mod tests {
     #[test]
     fn only_an_odd_end_is_talked_about() {
         assert_eq!(in_words(&complete(Outcome::Exited, 1, false)), None);
+        let missing = in_words(&complete(Outcome::Exited, 127, false));
+        assert_eq!(missing.as_deref(), Some("why"));
         assert!(in_words(&complete(Outcome::Exited, 0, false)).is_some());
         assert_eq!(
             in_words(&complete(Outcome::Rejected, -1, false)).as_deref(),
