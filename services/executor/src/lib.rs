@@ -71,7 +71,7 @@ pub fn main(config: Config, shim: Program) -> ExitCode {
                 .await
                 .map_err(ExecutorError::Health);
         }
-        Box::pin(run(config, shim, shutdown)).await
+        run(config, shim, shutdown).await
     })
 }
 

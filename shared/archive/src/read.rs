@@ -265,7 +265,7 @@ impl Archived {
     /// See [`ArchiveError`].
     #[boxed]
     pub async fn page(&self, after: StreamSeq) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
-        self.next(after, |_| true).await
+        self.next(after, |_| true, |_| false).await
     }
 
     /// The same for whoever wants what there is: blocks that are damaged are passed over, and said to
@@ -278,21 +278,14 @@ impl Archived {
         &self,
         after: StreamSeq,
     ) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
-        let footer = self.footer();
-        let begin = footer.block_behind(after, self.key().last);
-        for index in begin
-            .into_iter()
-            .flat_map(|begin| begin..footer.blocks.len())
-        {
-            match self.behind(index, after).await {
-                Ok(messages) if messages.is_empty() => {}
-                Err(error @ ArchiveError::Damaged { .. }) => {
-                    tracing::error!(%error, "what is archived is not shown");
-                }
-                read => return read,
+        let is_passed_over = |error: &ArchiveError| {
+            let is_damaged = matches!(error, ArchiveError::Damaged { .. });
+            if is_damaged {
+                tracing::error!(%error, "what is archived is not shown");
             }
-        }
-        Ok(Vec::new())
+            is_damaged
+        };
+        self.next(after, |_| true, is_passed_over).await
     }
 
     /// The same of what is more than output. Blocks that have nothing else are passed over; of the others
@@ -305,37 +298,31 @@ impl Archived {
         &self,
         after: StreamSeq,
     ) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
-        self.next(after, |block| self.footer().blocks[block].facts)
-            .await
+        let is_wanted = |block: usize| self.footer().blocks[block].facts;
+        self.next(after, is_wanted, |_| false).await
     }
 
     async fn next(
         &self,
         after: StreamSeq,
         is_wanted: impl Fn(usize) -> bool,
+        is_passed_over: impl Fn(&ArchiveError) -> bool,
     ) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
         let footer = self.footer();
         let Some(begin) = footer.block_behind(after, self.key().last) else {
             return Ok(Vec::new());
         };
         for index in (begin..footer.blocks.len()).filter(|index| is_wanted(*index)) {
-            let messages = self.behind(index, after).await?;
-            if !messages.is_empty() {
-                return Ok(messages);
+            let messages = match self.block(index).await {
+                Err(error) if is_passed_over(&error) => continue,
+                read => read?,
+            };
+            let from = messages.partition_point(|message| message.sequence <= after);
+            if from < messages.len() {
+                return Ok(messages[from..].to_vec());
             }
         }
         Ok(Vec::new())
-    }
-
-    /// The messages of a block that are behind `after`.
-    async fn behind(
-        &self,
-        index: usize,
-        after: StreamSeq,
-    ) -> Result<Vec<Recorded<Stored>>, ArchiveError> {
-        let messages = self.block(index).await?;
-        let from = messages.partition_point(|message| message.sequence <= after);
-        Ok(messages[from..].to_vec())
     }
 
     /// The message with this sequence, if it is there.

@@ -1,12 +1,17 @@
 //! A command in a terminal, at a terminal.
 
+use std::time::Duration;
+
 use rdev_tests::Outcome;
 use rdev_tests::world::World;
 
 use super::super::keys::{key_of, keys};
 use super::super::{options, world};
-use super::Person;
 use super::pty::AtTerminal;
+use super::{PATIENCE, Person};
+
+/// Between two looks at what is listed.
+const INTERVAL: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_works_in_a_shell_and_comes_back_to_it() -> Outcome<()> {
@@ -63,12 +68,20 @@ async fn who_waits_at_a_terminal_is_told_what_for() -> Outcome<()> {
     let person = Person::of(&services.client)?.with("RDEV_SESSION", "pod");
     person.says(&["exec", "--", "true"]).await?.expect(0)?;
     services.executor.stop().await;
-    // One that cannot wipe a line is told nothing.
-    let mut plain = person.rdev(&["exec", "--", "printf plain"]);
+    let mut seat = AtTerminal::start(person.rdev(&["exec", "--", "printf 'no line end'"]))?;
+    seat.until("queued, number 1: no executor is there")?;
+    // Where lines cannot be wiped, nothing is told.
+    let mut plain = person.rdev(&["exec", "--id", "plain", "--", "printf plain"]);
     plain.env("TERM", "dumb");
     let dumb = AtTerminal::start(plain)?;
-    let mut seat = AtTerminal::start(person.rdev(&["exec", "--", "printf 'no line end'"]))?;
-    seat.until(": no executor is there")?;
+    let listed = async {
+        let execs = ["execs", "--json"];
+        while !person.says(&execs).await?.text().contains(r#""plain""#) {
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Outcome::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, listed).await??;
     let _executor = world.executor()?;
     // The line is wiped before anything else is shown.
     seat.until("\r\x1b[Kno line end")?;
