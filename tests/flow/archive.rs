@@ -134,6 +134,13 @@ async fn held(bus: &Bus, exec: &ExecId, short: Short) -> Outcome<u64> {
     Ok(counts.map(|(_, count)| count).sum())
 }
 
+/// What is asked for, and the feed of the whole session, up to the present.
+async fn feed(client: &Client, session: &str) -> Outcome<(String, String)> {
+    let path = format!("/sessions/{session}/events");
+    let answer = client.get_as(&path, "application/x-ndjson", None).await?;
+    Ok((path, answer.text))
+}
+
 /// The objects of an exec in the archive's directory.
 fn objects(directory: &Path, exec: &ExecId) -> Vec<PathBuf> {
     let of_exec = directory.join("v1/execs").join(exec.to_string());

@@ -13,8 +13,10 @@ use serde_json::json;
 
 use super::options;
 
-/// How long output is kept, in the test that waits for its end.
+/// How long output is kept, in the tests that wait for its end.
 const OUTPUT_TTL: &str = "2s";
+/// How long facts are kept, where their end is waited for: the tables have them by then.
+const FACTS_TTL: &str = "10s";
 const EXPIRED_WITHIN: Duration = Duration::from_secs(40);
 
 fn path(session: &str, stream: &str, query: &str) -> String {
@@ -26,19 +28,19 @@ fn gaps(events: &[SseEvent]) -> Vec<serde_json::Value> {
     gaps.map(SseEvent::json).collect()
 }
 
-/// Waits until nothing but facts is left of an exec.
+/// Waits until nothing of these kinds is left of an exec.
 async fn until_expired(
     world: &World,
     client: &rdev_tests::client::Client,
-    session: &str,
-    stream: &str,
+    (session, stream): (&str, &str),
+    is_waited_for: impl Fn(&str) -> bool,
 ) -> Outcome<()> {
     let bus = world.bus().await?;
     let exec = exec_id(client, session, stream)?;
     let looking = async {
         loop {
             let log = ExecLog::read(&bus, &exec).await?;
-            if log.0.iter().all(|line| line.kind() != "output") {
+            if !log.0.iter().any(|line| is_waited_for(line.kind())) {
                 return Outcome::Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -60,7 +62,7 @@ async fn output_expires_and_its_readers_are_told_once() -> Outcome<()> {
     let whole = client.transcript(&session, "s1").await?;
     whole.check()?;
     let cursor = whole.numbered()[9].id.clone();
-    until_expired(&world, client, &session, "s1").await?;
+    until_expired(&world, client, (&session, "s1"), |kind| kind == "output").await?;
 
     for (cursor, requested) in [(Some(cursor.as_str()), 11), (None, 1)] {
         let left = client.events(&session, "s1", cursor).await?.rest().await?;
@@ -109,6 +111,52 @@ async fn output_expires_and_its_readers_are_told_once() -> Outcome<()> {
     let gap = feed.until("gap").await?;
     assert_eq!(gap.json()["stream_id"], "s1");
     assert_eq!(feed.until("complete").await?.number(), 51);
+    Ok(())
+}
+
+/// Nothing is left to wait for: in every form the answer says so, and the tables tell the end.
+#[tokio::test]
+async fn an_exec_that_is_forgotten_has_no_readers() -> Outcome<()> {
+    let options = options()
+        .variable("RDEV_OUTPUT_TTL", OUTPUT_TTL)
+        .variable("RDEV_FACTS_TTL", FACTS_TTL)
+        .variable("RDEV_MAX_TIMEOUT", OUTPUT_TTL);
+    let (world, services) = World::start(options).await?;
+    let client = &services.client;
+    let session = client.session("short").await?;
+    let body = json!({"type": "shell", "command": "seq 3; exit 4", "stream_id": "s1"});
+    let whole = client.run(&session, &body).await?;
+    until_expired(&world, client, (&session, "s1"), |_| true).await?;
+
+    let cursor = whole.numbered()[1].id.as_str();
+    for accept in [
+        "text/event-stream",
+        "application/x-ndjson",
+        "application/json",
+    ] {
+        for (query, cursor, requested) in [
+            ("", None, 1),
+            ("&tail=1", None, 1),
+            ("&strict=true", None, 1),
+            ("", Some(cursor), 3),
+        ] {
+            let path = path(&session, "s1", query);
+            let answer = client.get_as(&path, accept, cursor).await?;
+            assert_eq!(answer.status, 410, "{accept} {query}: {}", answer.text);
+            let problem = answer.json();
+            assert_eq!(problem["code"], "events_expired", "{problem}");
+            let detail = format!("event {requested} is no longer kept; nothing is left");
+            assert_eq!(problem["detail"], detail, "{problem}");
+        }
+    }
+    let known = client.get(&format!("/sessions/{session}/execs/s1")).await?;
+    assert_eq!(known.json()["complete"]["exit_code"], 4, "{}", known.text);
+    // One that has not begun is waited for, in the same session.
+    let mut early = client.events(&session, "s2", None).await?;
+    early.until("caught_up").await?;
+    let body = json!({"type": "shell", "command": "echo new", "stream_id": "s2"});
+    client.exec(&session, &body).await?;
+    assert_eq!(early.until("complete").await?.number(), 2);
     Ok(())
 }
 

@@ -47,6 +47,7 @@ pub(crate) struct Api {
     base: Arc<str>,
     authorization: Option<HeaderValue>,
     project: Option<ProjectId>,
+    flags: Arc<str>,
     /// It has taken a connection once: when it does not answer, it is being restarted.
     is_there: Arc<AtomicBool>,
 }
@@ -95,6 +96,7 @@ impl Api {
                 .project
                 .as_ref()
                 .map(|project| project.value.clone()),
+            flags: settings.flags.as_str().into(),
             is_there: Arc::default(),
         })
     }
@@ -102,6 +104,11 @@ impl Api {
     /// Its address.
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// The flags with which another command speaks to the same gateway, each behind a space.
+    pub(crate) fn flags(&self) -> &str {
+        &self.flags
     }
 
     /// The project.

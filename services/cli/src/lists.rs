@@ -28,6 +28,8 @@ use crate::target::{self, IfMissing, SessionArg};
 /// What is shown of a use of a tool in a conversation.
 const TOOL_MAX_CHARS: usize = 100;
 const MESSAGES_MAX: usize = 10_000;
+/// What is shown of a command or a prompt in a list: enough to tell one from another.
+const COMMAND_MAX_CHARS: usize = 60;
 
 /// How a list is asked for and printed.
 #[derive(Debug, Clone, clap::Args)]
@@ -260,7 +262,7 @@ pub(crate) async fn execs(options: ExecsOptions) -> Done<Ending> {
     }
     let now = Timestamp::now();
     let mut table = Table::new([
-        "EXEC", "TYPE", "STATUS", "EXIT", "AGE", "TOOK", "COST", "SESSION",
+        "EXEC", "TYPE", "STATUS", "EXIT", "AGE", "TOOK", "COST", "SESSION", "COMMAND",
     ]);
     for exec in typed::<ExecView>(&items)? {
         table.add(exec_row(exec, now));
@@ -269,7 +271,7 @@ pub(crate) async fn execs(options: ExecsOptions) -> Done<Ending> {
     Ok(Ending::FINE)
 }
 
-fn exec_row(exec: ExecView, now: Timestamp) -> [String; 8] {
+fn exec_row(exec: ExecView, now: Timestamp) -> [String; 9] {
     let complete = exec
         .complete
         .and_then(|complete| serde_json::from_value::<Complete>(complete).ok());
@@ -289,6 +291,7 @@ fn exec_row(exec: ExecView, now: Timestamp) -> [String; 8] {
         complete.map_or_else(String::new, |complete| seconds(complete.duration_ms)),
         cost.map_or_else(String::new, dollars),
         exec.session_id,
+        one_line(&exec.summary, COMMAND_MAX_CHARS),
     ]
 }
 

@@ -56,6 +56,33 @@ pub(crate) struct ConnectionArgs {
     pub(crate) verbose: bool,
 }
 
+impl ConnectionArgs {
+    /// The flags that say where, as a shell takes them, each behind a space.
+    fn again(&self) -> String {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let given = [
+            ("url", self.url.clone()),
+            ("project", self.project.clone()),
+            ("key-file", path(&self.key_file)),
+            ("ca-file", path(&self.ca_file)),
+            ("profile", self.profile.clone()),
+            ("config", path(&self.config)),
+        ];
+        let given = given.into_iter();
+        let given = given.filter_map(|(name, value)| Some(format!(" --{name} {}", word(&value?))));
+        given.collect()
+    }
+}
+
+/// A text as one word of a shell.
+fn word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// An API key, or a token of an issuer. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
@@ -98,6 +125,8 @@ pub(crate) struct Settings {
     /// The `rdev dev` of this machine, if the address is its.
     pub(crate) dev: Option<DevNote>,
     pub(crate) verbose: bool,
+    /// The flags that said some of it, for whoever is to say so again: ` --project demo`.
+    pub(crate) flags: String,
     /// What is odd about the settings, for people.
     pub(crate) warnings: Vec<String>,
 }
@@ -213,6 +242,7 @@ impl Settings {
         }
         let mut settings = Self::from_layers(&layers, around, warnings)?;
         settings.verbose = args.verbose;
+        settings.flags = args.again();
         Ok(settings)
     }
 
@@ -245,6 +275,7 @@ impl Settings {
             ca_file: first(layers, |layer| layer.values.ca_file.clone()).map(|(said, _)| said),
             dev: None,
             verbose: false,
+            flags: String::new(),
             warnings,
         })
     }
@@ -295,6 +326,7 @@ impl Settings {
             ca_file: first(layers, |layer| layer.values.ca_file.clone()).map(|(said, _)| said),
             dev,
             verbose: false,
+            flags: String::new(),
             warnings,
         })
     }

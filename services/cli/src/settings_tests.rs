@@ -102,6 +102,22 @@ fn config() -> String {
 }
 
 #[test]
+fn flags_can_be_given_again() {
+    assert_eq!(ConnectionArgs::default().again(), "");
+    let given = ConnectionArgs {
+        project: Some("demo".to_owned()),
+        key_file: Some("it's/a key".into()),
+        ..url("https://flag")
+    };
+    let again = r" --url https://flag --project demo --key-file 'it'\''s/a key'";
+    assert_eq!(given.again(), again);
+    assert_eq!(
+        Around::new(&[]).read(&url("https://flag")).flags,
+        url("https://flag").again()
+    );
+}
+
+#[test]
 fn flags_win_over_variables_and_those_over_the_file() {
     let none = Around::new(&[]).with_config(&config());
     let settings = none.read(&ConnectionArgs::default());

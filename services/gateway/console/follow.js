@@ -64,7 +64,7 @@ export class Follower {
       ticket = await post(path, { stream_id: this.stream }, AbortSignal.timeout(TICKET_MAX_MS));
     } catch (problem) {
       if (this.#isOver) return;
-      const isHopeless = [400, 401, 403, 404].includes(problem.status);
+      const isHopeless = [400, 401, 403, 404, 410].includes(problem.status);
       if (isHopeless) this.#say("failed", problem.message);
       else this.#again(problem.message);
       return;

@@ -15,6 +15,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use rdev_archive::{Archive, ArchiveError, Archived};
 use rdev_bus::live::Scope;
 use rdev_bus::{Bus, LogStream, Pace, ReadError, Stored};
@@ -25,27 +26,53 @@ use rdev_contract::position::{LogIdentity, StreamSeq};
 
 use self::session::Sessions;
 
-/// The archive, if there is one. Cheap to clone.
+/// Clocks of gateways and of the log differ by less.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(1);
+
+/// What becomes of messages that get old. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Past(Option<Arc<Kept>>);
+pub(crate) struct Past {
+    kept: Option<Arc<Kept>>,
+    /// What is younger than this has not expired.
+    life: Duration,
+}
 
 struct Kept {
     archive: Archive,
-    /// What is younger than this has not expired.
-    life: Duration,
     sessions: Sessions,
 }
 
 impl Past {
     /// `life` is that of the messages that expire first.
     pub(crate) fn of(archive: Option<Archive>, life: Duration) -> Self {
-        Self(archive.map(|archive| {
+        let kept = archive.map(|archive| {
             Arc::new(Kept {
                 archive,
-                life,
                 sessions: Sessions::default(),
             })
-        }))
+        });
+        Self { kept, life }
+    }
+
+    /// Whether something of this session may have expired: its id says when it was made.
+    fn is_old(&self, session: SessionId) -> bool {
+        let created_at = session.uuid().get_timestamp().and_then(|at| {
+            let (seconds, _) = at.to_unix();
+            Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+        });
+        created_at.is_none_or(|at| self.may_have_expired(at))
+    }
+
+    /// Whether what was stored then may have expired.
+    fn may_have_expired(&self, at: Timestamp) -> bool {
+        let life = SignedDuration::try_from(self.life).unwrap_or(SignedDuration::MAX);
+        let age = Timestamp::now().duration_since(at);
+        age.saturating_add(CLOCK_SLACK) >= life
+    }
+
+    /// The archive, if the log may lack something of this session.
+    fn of_session(&self, session: SessionId) -> Option<&Kept> {
+        self.kept.as_deref().filter(|_| self.is_old(session))
     }
 }
 
@@ -137,13 +164,10 @@ impl History {
         after: StreamSeq,
         found: &[Recorded<Stored>],
     ) -> bool {
-        let Some(kept) = &self.past.0 else {
-            return false;
-        };
         match scope {
-            Scope::Session(_, session) => kept.may_lack(*session),
-            Scope::Exec(exec) if found.is_empty() => kept.may_lack(exec.session),
-            Scope::Exec(_) => hole(found, after).is_some(),
+            Scope::Session(_, session) => self.past.of_session(*session).is_some(),
+            Scope::Exec(exec) if found.is_empty() => self.past.of_session(exec.session).is_some(),
+            Scope::Exec(_) => self.past.kept.is_some() && hole(found, after).is_some(),
         }
     }
 
@@ -230,16 +254,14 @@ impl History {
         Ok(last.max(archived).unwrap_or_default())
     }
 
-    /// The same where the log alone may not tell it, because all of it has expired; else nothing.
-    pub(crate) async fn end_if_forgotten(&self, scope: &Scope) -> Result<StreamSeq, ReadError> {
-        let session = match scope {
-            Scope::Exec(exec) => exec.session,
-            Scope::Session(_, session) => *session,
-        };
-        match &self.past.0 {
-            Some(kept) if kept.may_lack(session) => self.end(scope).await,
-            Some(_) | None => Ok(StreamSeq(0)),
-        }
+    /// Whether something of this session may have expired.
+    pub(crate) fn is_old(&self, session: SessionId) -> bool {
+        self.past.is_old(session)
+    }
+
+    /// Whether what was stored then may have expired.
+    pub(crate) fn may_have_expired(&self, at: Timestamp) -> bool {
+        self.past.may_have_expired(at)
     }
 
     /// The archived exec of a session whose cursors have this tag.
@@ -265,9 +287,9 @@ impl History {
 
     /// What is archived of the newest exec of this name, of which the log holds nothing.
     async fn newest(&self, exec: &ExecId) -> Result<Option<Archived>, ReadError> {
-        match &self.past.0 {
-            Some(kept) if kept.may_lack(exec.session) => self.archived(exec, None).await,
-            Some(_) | None => Ok(None),
+        match self.past.of_session(exec.session) {
+            Some(_) => self.archived(exec, None).await,
+            None => Ok(None),
         }
     }
 
@@ -277,7 +299,7 @@ impl History {
         exec: &ExecId,
         log: Option<LogIdentity>,
     ) -> Result<Option<Archived>, ReadError> {
-        match &self.past.0 {
+        match &self.past.kept {
             Some(kept) => Ok(known(kept.archive.find(exec, log).await)?.flatten()),
             None => Ok(None),
         }

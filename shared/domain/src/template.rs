@@ -81,8 +81,15 @@ impl Templates {
             let label = name
                 .parse()
                 .map_err(|error: rdev_contract::id::InvalidId| invalid(error.to_string()))?;
-            let template: Template =
-                serde_json::from_value(value).map_err(|error| invalid(error.to_string()))?;
+            let template: Template = serde_path_to_error::deserialize(value).map_err(|error| {
+                let path = error.path().to_string();
+                let at = if path == "." {
+                    String::new()
+                } else {
+                    path + ": "
+                };
+                invalid(format!("{at}{}", error.into_inner()))
+            })?;
             template.check().map_err(invalid)?;
             templates.insert(label, template);
         }
@@ -122,6 +129,11 @@ impl Template {
         if self.sandbox.is_some() && (self.pod.is_some() || self.workspace.is_some()) {
             return Err("the pod of a sandbox is described by its own template".to_owned());
         }
+        if let Some(size) = &self.workspace
+            && !is_quantity(size)
+        {
+            return Err(format!("workspace: {size:?} is no size, as 10Gi is"));
+        }
         let Some(pod) = &self.pod else {
             return Ok(());
         };
@@ -141,6 +153,22 @@ impl Template {
         }
         Err("every one of pod.spec.containers must have a name and an image".to_owned())
     }
+}
+
+/// What may stand behind the number of a Kubernetes quantity, besides an exponent.
+const SUFFIXES: [&str; 14] = [
+    "", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+];
+
+/// Whether Kubernetes takes it for an amount of something, and more than nothing.
+fn is_quantity(text: &str) -> bool {
+    let is_of_number = |character: char| character.is_ascii_digit() || character == '.';
+    let end = text.find(|character| !is_of_number(character));
+    let (number, suffix) = text.split_at(end.unwrap_or(text.len()));
+    let exponent = suffix.strip_prefix(['e', 'E']);
+    let is_exponent = exponent.is_some_and(|exponent| exponent.parse::<i16>().is_ok());
+    number.parse::<f64>().is_ok_and(|number| number > 0.0)
+        && (SUFFIXES.contains(&suffix) || is_exponent)
 }
 
 #[cfg(test)]
@@ -174,13 +202,32 @@ warm: {sandbox: {warm_pool: boxes}}
     }
 
     #[test]
+    fn sizes_are_those_of_kubernetes() {
+        for size in ["1", "0.5Gi", "100M", "1e9", "2E+3", "1500m", ".5Ti"] {
+            assert!(is_quantity(size), "{size}");
+        }
+        for other in [
+            "", "0", "-1Gi", "10GB", "10gi", "1 Gi", "Gi", "1.2.3", "1e", "1e+",
+        ] {
+            assert!(!is_quantity(other), "{other}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_names_its_template() {
         for (text, words) in [
             ("- a", "as a mapping"),
             ("a: {}\na: {}", "duplicate mapping key"),
             ("A: {}", "template A: not a"),
             ("a: {colour: red}", "template a: unknown field `colour`"),
-            ("a: {sandbox: {}}", "template a: missing field `warm_pool`"),
+            (
+                "a: {sandbox: {}}",
+                "template a: sandbox: missing field `warm_pool`",
+            ),
+            (
+                "a: {workspace: lots}",
+                "template a: workspace: \"lots\" is no size, as 10Gi is",
+            ),
             (
                 "a: {sandbox: {warm_pool: b}, workspace: 1Gi}",
                 "template a: the pod of a sandbox",
@@ -188,7 +235,7 @@ warm: {sandbox: {warm_pool: boxes}}
             ("a: {idle_timeout_seconds: 0}", "template a: give at least"),
             (
                 "a: {idle_timeout_seconds: soon}",
-                "template a: invalid type",
+                "template a: idle_timeout_seconds: invalid type",
             ),
             ("a: {pod: {spec: {}}}", "template a: pod.spec.containers"),
             (

@@ -9,7 +9,7 @@ use rdev_tests::log::exec_id;
 use rdev_tests::world::{Service, World};
 use serde_json::{Value, json};
 
-use super::{Kept, LOOK_INTERVAL, PATIENCE, Short, objects, short_lived};
+use super::{Kept, LOOK_INTERVAL, PATIENCE, Short, feed, objects, short_lived};
 
 /// Waits until an archive has a position of this world's log.
 async fn until_marked(directory: &Path, world: &World) -> Outcome<Value> {
@@ -250,6 +250,7 @@ async fn damage_does_not_hide_the_end() -> Outcome<()> {
     let body = json!({"type": "shell", "command": command, "stream_id": "all"});
     client.run(&session, &body).await?.check()?;
     let whole = client.transcript(&session, "all").await?;
+    let (_, whole_feed) = feed(client, &session).await?;
     let exec = exec_id(client, &session, "all")?;
     let object = kept.until_archived(&exec).await?;
     kept.until_expired(&exec, Short::Everything).await?;
@@ -267,5 +268,15 @@ async fn damage_does_not_hide_the_end() -> Outcome<()> {
     let (shown, whole) = (shown.numbered(), whole.numbered());
     assert!(shown.len() < whole.len());
     assert_eq!(shown.last(), whole.last());
+    // And in the session's feed, where nothing else is left.
+    let (_, shown_feed) = feed(client, &session).await?;
+    let is_gap = |line: &&str| line.contains(r#""event":"gap""#);
+    assert_eq!(shown_feed.lines().filter(is_gap).count(), 1);
+    let numbered = |feed: &str| feed.lines().filter(|line| !is_gap(line)).count();
+    assert_eq!(
+        numbered(&whole_feed) - numbered(&shown_feed),
+        whole.len() - shown.len()
+    );
+    assert_eq!(shown_feed.lines().last(), whole_feed.lines().last());
     Ok(())
 }

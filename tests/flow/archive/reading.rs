@@ -8,7 +8,7 @@ use rdev_tests::log::exec_id;
 use rdev_tests::transcript::{Transcript, sha256};
 use serde_json::{Value, json};
 
-use super::{Kept, Short, held};
+use super::{Kept, Short, feed, held};
 
 /// Some megabytes on both streams, in dozens of messages, and bytes that are no text.
 const LOUD: &str = "for i in $(seq 1 40); do head -c 60000 /dev/zero | tr '\\0' a; echo $i; \
@@ -111,7 +111,7 @@ impl Asked<'_> {
 }
 
 /// Names what differs: bodies are too long to be printed.
-fn same(now: &Shown, before: &Shown, when: &str) {
+fn same(now: &[(String, String)], before: &[(String, String)], when: &str) {
     for ((asked, now), (_, before)) in now.iter().zip(before) {
         if now == before {
             continue;
@@ -134,16 +134,6 @@ fn same(now: &Shown, before: &Shown, when: &str) {
             part(before)
         );
     }
-}
-
-/// The feed of the whole session, up to the present.
-async fn feed(client: &Client, session: &str) -> Outcome<Shown> {
-    let (path, accept) = (
-        format!("/sessions/{session}/events"),
-        "application/x-ndjson",
-    );
-    let answer = client.get_as(&path, accept, None).await?;
-    Ok(vec![(path, answer.text)])
 }
 
 /// An exec, and how it was shown when it had just ended.
@@ -193,7 +183,7 @@ async fn nobody_notices(short: Short) -> Outcome<()> {
     let client = kept.client();
     let session = client.session("kept").await?;
     let ran = run_all(client, &session).await?;
-    let whole = feed(client, &session).await?;
+    let whole = [feed(client, &session).await?];
     let events: usize = ran.iter().map(|ran| ran.transcript.numbered().len()).sum();
     assert_eq!(whole[0].1.lines().count(), events + 1);
     let mut round = 0;
@@ -203,7 +193,7 @@ async fn nobody_notices(short: Short) -> Outcome<()> {
             left += held(&kept.bus, exec, short).await?;
         }
         let when = format!("round {round}, {left} messages left");
-        same(&feed(client, &session).await?, &whole, &when);
+        same(&[feed(client, &session).await?], &whole, &when);
         for Ran { stream, shown, .. } in &ran {
             let asked = Asked {
                 client,

@@ -155,7 +155,7 @@ async fn an_interrupt_cancels_and_two_leave() -> Outcome<()> {
 
     // Left alone, it goes on; who comes back sees the rest and nothing twice.
     let command = "echo one; until [ -e go ]; do sleep 0.05; done; echo two";
-    let mut running = person.begins(&["exec", "--id", "long", "--", command])?;
+    let mut running = person.begins(&["exec", "-p", PROJECT, "--id", "long", "--", command])?;
     running.until("one").await?;
     running.signal(Signal::QUIT)?;
     let said = running.end().await?.expect(123)?;
@@ -163,6 +163,7 @@ async fn an_interrupt_cancels_and_two_leave() -> Outcome<()> {
     let attach: Vec<&str> = std::iter::once("attach")
         .chain(attach.split_whitespace())
         .collect();
+    assert!(attach.ends_with(&["--project", PROJECT]), "{attach:?}");
     let running = person.begins(&attach)?;
     person.says(&["exec", "--", "touch go"]).await?.expect(0)?;
     let said = running.end().await?.expect(0)?;

@@ -23,9 +23,14 @@ pub(super) async fn look(
     settings: &Settings,
     report: &mut Report,
 ) -> Done<()> {
-    let is_local = services.backend.as_deref() == Some("local") || settings.dev.is_some();
+    let is_local = match services.backend.as_deref() {
+        Some(backend) => backend == "local",
+        // Whoever runs it may have a kubeconfig for something else.
+        None => settings.dev.is_some(),
+    };
     if is_local {
-        let seen = "directories stand in for pods; the shim is this program";
+        let seen = "directories stand in for pods; the shim is this program \
+                    (--backend kube looks at a cluster)";
         return Ok(report.add(Finding::skip("kubernetes", seen))?);
     }
     if !is_meant(services) {

@@ -151,13 +151,13 @@ async fn end(
                 Ending::Signal(Signal::INT) => "it is being canceled",
                 Ending::Signal(_) | Ending::Code(_) => "it goes on without you",
             };
-            let back = how_to_attach(exec, show.last_id.as_deref());
+            let back = how_to_attach(api, exec, show.last_id.as_deref());
             progress.note(&format!("{words}; {back}"));
             Ok(ending)
         }
         Err(failure) => Err(match failure.hint {
             Some(_) => failure,
-            None => failure.hint(how_to_attach(exec, show.last_id.as_deref())),
+            None => failure.hint(how_to_attach(api, exec, show.last_id.as_deref())),
         }),
     }
 }
@@ -176,9 +176,9 @@ fn told(complete: &Complete, interrupts: &Interrupts, progress: &Progress) -> En
     Ending::Code(ending::code_of(complete))
 }
 
-pub(super) fn how_to_attach(exec: &ExecId, shown: Option<&str>) -> String {
+pub(super) fn how_to_attach(api: &Api, exec: &ExecId, shown: Option<&str>) -> String {
     let name = name_of(exec.session, &exec.stream);
     let after = shown.filter(|id| !id.is_empty());
     let after = after.map_or_else(String::new, |id| format!(" --after {id}"));
-    format!("to come back: rdev attach {name}{after}")
+    format!("to come back: rdev attach {name}{after}{}", api.flags())
 }

@@ -136,7 +136,7 @@ async fn post(api: &Api, exec: &ExecId, request: ExecRequest, progress: &Progres
         let may_have_begun = error.problem().is_none() && api.may_pass(&error);
         let failure = Failure::from(error);
         return Err(match may_have_begun {
-            true => failure.hint(may_have_begun_words(exec)),
+            true => failure.hint(may_have_begun_words(api, exec)),
             false => failure,
         });
     }
@@ -171,14 +171,14 @@ async fn ask(
     tokio::select! {
         asked = asked => asked,
         ending = interrupts.left() => {
-            progress.note(&may_have_begun_words(exec));
+            progress.note(&may_have_begun_words(api, exec));
             Ok(Some(ending))
         }
     }
 }
 
-fn may_have_begun_words(exec: &ExecId) -> String {
-    let back = how_to_attach(exec, None);
+fn may_have_begun_words(api: &Api, exec: &ExecId) -> String {
+    let back = how_to_attach(api, exec, None);
     format!("it may have begun nevertheless; {back}")
 }
 

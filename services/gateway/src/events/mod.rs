@@ -203,10 +203,19 @@ async fn open(gateway: &Gateway, reader: &Reader) -> Result<Option<Feed>, ApiErr
     let Some(begin) = begin else {
         return Ok(None);
     };
-    let end = match reader.answer {
-        Answer::Lines => history.end(&reader.scope).await?,
-        Answer::Stream | Answer::Poll { .. } => history.end_if_forgotten(&reader.scope).await?,
+    // Of what has expired, the tail that others wait for knows nothing.
+    let is_old = history.is_old(session);
+    let end = if is_old || reader.answer == Answer::Lines {
+        history.end(&reader.scope).await?
+    } else {
+        StreamSeq(0)
     };
+    if let Scope::Exec(exec) = &reader.scope
+        && is_old
+        && end == StreamSeq(0)
+    {
+        refuse_forgotten(gateway, &history, exec, &begin.cursor).await?;
+    }
     let mut view = view(reader, &begin);
     if begin.is_gone {
         view.progress.gone(&mut view.out);
@@ -298,6 +307,29 @@ async fn begin_session(history: &History, reader: &Reader) -> Result<Begin, ApiE
         stream: Some(stream),
         ..Begin::at(cursor.clone(), position)
     })
+}
+
+/// Refuses a reader of an exec of which neither log nor archive knows anything, if it has ended: there
+/// is nothing to wait for. Where the tables do not tell, it may be one that has not begun.
+async fn refuse_forgotten(
+    gateway: &Gateway,
+    history: &History,
+    exec: &ExecId,
+    shown: &Cursor,
+) -> Result<(), ApiError> {
+    let found = gateway.read_model.exec(exec).await.unwrap_or_else(|error| {
+        tracing::warn!(%exec, %error, "not known whether it has ended");
+        None
+    });
+    // One that has ended since the log was asked is in the log.
+    let completed_at = found.and_then(|found| found.completed_at);
+    if completed_at.is_some_and(|at| history.may_have_expired(at)) {
+        return Err(ApiError::Expired {
+            requested: shown.number.plus(1).0,
+            first_available: None,
+        });
+    }
+    Ok(())
 }
 
 async fn refuse_gap(

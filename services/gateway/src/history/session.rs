@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use quick_cache::sync::Cache;
 use rdev_archive::Key;
 use rdev_bus::{LogStream, ReadError, Stored};
@@ -18,14 +17,12 @@ use rdev_contract::position::StreamSeq;
 use rdev_contract::subject::Filter;
 
 use super::merge::Merge;
-use super::{History, Kept, known};
+use super::{History, known};
 
 /// How long is known what a session has where: readers ask page by page.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Sessions that are read at a time.
 const SESSIONS_COUNT: usize = 1_000;
-/// Clocks of gateways and of the log differ by less.
-const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 pub(super) struct Sessions(Cache<(ProjectId, SessionId), Arc<ArchivedSession>>);
 
@@ -41,26 +38,13 @@ pub(super) struct ArchivedSession {
     pub(super) keys: Vec<Key>,
 }
 
-impl Kept {
-    /// Whether the log may lack something of this session: its id says when it was made.
-    pub(super) fn may_lack(&self, session: SessionId) -> bool {
-        let created_at = session.uuid().get_timestamp().and_then(|at| {
-            let (seconds, _) = at.to_unix();
-            Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
-        });
-        let life = SignedDuration::try_from(self.life).unwrap_or(SignedDuration::MAX);
-        let age = created_at.map(|at| Timestamp::now().duration_since(at));
-        age.is_none_or(|age| age.saturating_add(CLOCK_SLACK) >= life)
-    }
-}
-
 impl History {
     pub(super) async fn archived_of_session(
         &self,
         project: &ProjectId,
         session: SessionId,
     ) -> Result<Option<Arc<ArchivedSession>>, ReadError> {
-        let Some(kept) = self.past.0.as_ref().filter(|kept| kept.may_lack(session)) else {
+        let Some(kept) = self.past.of_session(session) else {
             return Ok(None);
         };
         let name = (project.clone(), session);
@@ -99,7 +83,7 @@ impl History {
     ) -> Result<Vec<Recorded<Stored>>, ReadError> {
         let (Some(of_session), Some(kept)) = (
             self.archived_of_session(project, session).await?,
-            &self.past.0,
+            &self.past.kept,
         ) else {
             return Ok(found);
         };
@@ -117,7 +101,7 @@ impl History {
             }
             let mut from = after;
             while from < merge.until()
-                && let Some(messages) = known(archived.page(from).await)?
+                && let Some(messages) = known(archived.readable_page(from).await)?
                 && let Some(last) = messages.last()
             {
                 from = last.sequence;
