@@ -15,22 +15,22 @@ ARG BINARIES=build
 FROM ${RUST_IMAGE} AS build
 WORKDIR /source
 # The toolchain of the image: rust-toolchain.toml would add components that only developers need.
-ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_PROFILE_RELEASE_STRIP=debuginfo
+ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_PROFILE_DIST_STRIP=debuginfo
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     set -eu; \
-    cargo build --release --locked \
+    cargo build --profile dist --locked \
         --package rdev-gateway --package rdev-executor --package rdev-projector \
         --package rdev-cli --features rdev-cli/kube; \
     # Static, because it runs in other people's images. An explicit target keeps the flag away
     # from build scripts and macros.
     host=$(rustc -vV | sed -n 's/^host: //p'); \
     RUSTFLAGS='-C target-feature=+crt-static' \
-        cargo build --release --locked --package rdev-shim --target "$host"; \
+        cargo build --profile dist --locked --package rdev-shim --target "$host"; \
     mkdir /binaries; \
-    cp target/release/rdev-gateway target/release/rdev-executor target/release/rdev-projector \
-        target/release/rdev "target/$host/release/rdev-shim" /binaries/
+    cp target/dist/rdev-gateway target/dist/rdev-executor target/dist/rdev-projector \
+        target/dist/rdev "target/$host/dist/rdev-shim" /binaries/
 
 FROM scratch AS prebuilt
 COPY target/image/ /binaries/

@@ -117,16 +117,16 @@ def wanted(options):
 def build(images):
     """Builds the binaries as the Dockerfile's stage `build` does, and gathers them."""
     packages = [word for image in images for word in ("--package", image)]
-    run(["cargo", "build", "--release", "--locked", *packages], cwd=ROOT, capture=False)
+    run(["cargo", "build", "--profile", "dist", "--locked", *packages], cwd=ROOT, capture=False)
     host = re.search(r"^host: (.*)$", run(["rustc", "-vV"]), re.MULTILINE).group(1)
     static = {**os.environ, "RUSTFLAGS": "-C target-feature=+crt-static"}
-    shim = ["cargo", "build", "--release", "--locked", "--package", "rdev-shim", "--target", host]
-    run(shim, cwd=ROOT, env=static, capture=False)
+    shim = ["cargo", "build", "--profile", "dist", "--locked", "--package", "rdev-shim"]
+    run([*shim, "--target", host], cwd=ROOT, env=static, capture=False)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     gathered = target / "compose-test-binaries"
     gathered.mkdir(exist_ok=True)
-    for source in [target / "release" / name for name in images.values()] + [
-        target / host / "release" / "rdev-shim"
+    for source in [target / "dist" / name for name in images.values()] + [
+        target / host / "dist" / "rdev-shim"
     ]:
         shutil.copy2(source, gathered / source.name)
     return gathered

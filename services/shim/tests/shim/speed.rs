@@ -1,5 +1,5 @@
 //! How fast it is, beside the same bytes through a bare pipe. Ignored by default: numbers belong to
-//! a release build on a quiet machine (`cargo test --release -p rdev-shim -- --ignored --nocapture`).
+//! an optimised build on a quiet machine (`cargo test --profile dist -p rdev-shim -- --ignored --nocapture`).
 
 use std::io::Read;
 use std::process::{Command, Stdio};
