@@ -219,7 +219,10 @@ warm: {sandbox: {warm_pool: boxes}}
             ("- a", "as a mapping"),
             ("a: {}\na: {}", "duplicate mapping key"),
             ("A: {}", "template A: not a"),
-            ("a: {colour: red}", "template a: unknown field `colour`"),
+            (
+                "a: {colour: red}",
+                "template a: colour: unknown field `colour`",
+            ),
             (
                 "a: {sandbox: {}}",
                 "template a: sandbox: missing field `warm_pool`",
