@@ -11,6 +11,7 @@ use rdev_tests::world::World;
 use rdev_tests::writer::Author;
 use serde_json::json;
 
+use super::cli::Person;
 use super::options;
 
 /// How long output is kept, in the tests that wait for its end.
@@ -151,6 +152,14 @@ async fn an_exec_that_is_forgotten_has_no_readers() -> Outcome<()> {
     }
     let known = client.get(&format!("/sessions/{session}/execs/s1")).await?;
     assert_eq!(known.json()["complete"]["exit_code"], 4, "{}", known.text);
+    let person = Person::of(client)?;
+    let attached = person.says(&["attach", "-s", &session, "s1"]).await?;
+    let said = attached.expect(125)?.stderr;
+    assert!(
+        said.contains("nothing is left") && said.contains("rdev execs"),
+        "{said}"
+    );
+    assert!(!said.contains("to come back"), "{said}");
     // One that has not begun is waited for, in the same session.
     let mut early = client.events(&session, "s2", None).await?;
     early.until("caught_up").await?;

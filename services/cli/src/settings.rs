@@ -312,11 +312,14 @@ impl Settings {
         };
         let mut own = project(layers)?;
         let mut session = first(layers, |layer| layer.values.session.clone()).map(|(said, _)| said);
-        if own.is_none()
-            && let Some(dev) = note
+        // Its session is of its project.
+        if let Some(dev) = note
+            && own
+                .as_ref()
+                .is_none_or(|own| own.value.as_str() == dev.project)
         {
             session = session.or_else(|| dev.session.clone().map(said));
-            own = Some(project_of(said(dev.project.clone()))?);
+            own = own.or(Some(project_of(said(dev.project.clone()))?));
         }
         Ok(Self {
             url,

@@ -240,8 +240,12 @@ fn without_settings_it_is_this_machine() {
         (USUAL_URL, None)
     );
     // Its session is of its project.
-    let around = Around::new(&[(PROJECT_VARIABLE, "mine")]).with_note(0o600);
-    assert_eq!(around.read(&ConnectionArgs::default()).session, None);
+    for (project, session) in [("mine", None), ("demo", Some("0198"))] {
+        let around = Around::new(&[(PROJECT_VARIABLE, project)]).with_note(0o600);
+        let settings = around.read(&ConnectionArgs::default());
+        assert_eq!(settings.session.map(|said| said.value).as_deref(), session);
+        assert_eq!(settings.project.unwrap().value.as_str(), project);
+    }
 }
 
 #[test]

@@ -171,6 +171,7 @@ fn refused_hint(problem: &Problem, has_key: bool) -> Option<String> {
             "it may be in another project (-p), or the key is not for this one; \
              `rdev sessions` and `rdev execs` list what there is"
         }
+        "events_expired" => "`rdev execs` still tells how it ended",
         "session_not_active" => "`rdev sessions` lists those that are active",
         "log_full" => {
             "the log holds as much as it may: its operator makes room (docs/operating.md); for \
