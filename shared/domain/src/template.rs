@@ -81,15 +81,8 @@ impl Templates {
             let label = name
                 .parse()
                 .map_err(|error: rdev_contract::id::InvalidId| invalid(error.to_string()))?;
-            let template: Template = serde_path_to_error::deserialize(value).map_err(|error| {
-                let path = error.path().to_string();
-                let at = if path == "." {
-                    String::new()
-                } else {
-                    path + ": "
-                };
-                invalid(format!("{at}{}", error.into_inner()))
-            })?;
+            let template: Template = serde_path_to_error::deserialize(value)
+                .map_err(|error| invalid(error.to_string()))?;
             template.check().map_err(invalid)?;
             templates.insert(label, template);
         }
